@@ -11,7 +11,7 @@
     ├── ModelError         (RuntimeError)  a model that cannot be built, loaded or traced
     ├── PackedFileError    (ValueError)    a packed file that is missing, damaged or not ours
     ├── RunError           (RuntimeError)  a run folder or study that cannot be used
-    ├── ExecutorError      (RuntimeError)  trials cannot be run at all (one failing trial is a status)
+    ├── ExecutorError      (RuntimeError)  trials cannot be run at all (one failing is a status)
     └── MissingExtra       (ImportError)   an optional dependency is absent; says how to install it
 
 Expected failures inside a trial (divergence, out of memory, timeout) are statuses, not exceptions.

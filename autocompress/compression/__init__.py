@@ -1,0 +1,30 @@
+"""C steps: a scheme projects weights onto what it can express and returns a code.
+
+One family a file. Nothing here knows of training, models or search. To add a scheme, subclass
+:class:`Compression`; reuse a :class:`Code` or subclass that too.
+"""
+
+from autocompress.compression.base import Code, Compression
+from autocompress.compression.codebook import Codebook
+from autocompress.compression.combine import Additive, Compose
+from autocompress.compression.dense import Cast, Dense
+from autocompress.compression.lowrank import LowRank
+from autocompress.compression.prune import Prune
+from autocompress.compression.registry import SCHEMES, from_dict, to_dict
+from autocompress.compression.structure import StructurePrune
+
+__all__ = [
+    "SCHEMES",
+    "Additive",
+    "Cast",
+    "Code",
+    "Codebook",
+    "Compose",
+    "Compression",
+    "Dense",
+    "LowRank",
+    "Prune",
+    "StructurePrune",
+    "from_dict",
+    "to_dict",
+]

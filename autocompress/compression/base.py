@@ -1,0 +1,178 @@
+"""The two nouns of compression: a scheme (`Compression`) and what it produces (`Code`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeAlias
+
+import torch
+from torch import Tensor
+
+from autocompress.errors import SchemeError
+
+Tensors: TypeAlias = tuple[Tensor, ...]
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+Meta: TypeAlias = dict[str, Any]
+"""JSON values only: numbers, strings, booleans, lists and dicts of them."""
+
+
+class Code(ABC):
+    """Compressed weights: everything needed to decode them, and nothing else.
+
+    A code is a tree. What a scheme decides (which weights survive, which codebook entry each one
+    takes, the factors' shapes) is the node; the real numbers it still needs are its
+    :meth:`reals`, held by an inner code that another scheme may compress further. That is all
+    :class:`~autocompress.compression.combine.Compose` does.
+
+    Concrete codes are frozen dataclasses and final.
+    """
+
+    kind: ClassVar[str]
+    """Name of the encoding in packed files; never reused with another meaning."""
+
+    @abstractmethod
+    def decode(self) -> Tensors:
+        """Return the weights Δ(Θ): the shapes, dtypes and device that were projected."""
+
+    @abstractmethod
+    def own_bits(self) -> int:
+        """Return the bits of this node's own buffers, children excluded."""
+
+    def bits(self) -> int:
+        """Return all the bits needed to decode, children included; agrees with the packed file."""
+        return self.own_bits() + sum(child.bits() for child in self.children().values())
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Return this node's own buffers, bit-packed for storage."""
+
+    @abstractmethod
+    def meta(self) -> Meta:
+        """Return the JSON values that :meth:`restore` needs besides buffers and children."""
+
+    def children(self) -> dict[str, Code]:
+        """Return the codes this one refers to, by name."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def restore(
+        cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
+    ) -> Self:
+        """Rebuild the code from its parts; decodes to exactly the same weights.
+
+        Raises:
+            ValueError, KeyError: parts that cannot belong together (a damaged file).
+        """
+
+    def reals(self) -> Tensors:
+        """Return the real numbers that are still free to be compressed further."""
+        raise SchemeError(f"nothing can be composed after {self.kind!r}: put it inside its terms")
+
+    def with_reals(self, inner: Code) -> Code:
+        """Return this code with its real numbers held by ``inner``."""
+        raise SchemeError(f"nothing can be composed after {self.kind!r}: put it inside its terms")
+
+
+class Compression(ABC):
+    """A compression scheme: the C step of the L-C algorithm.
+
+    Concrete schemes are frozen dataclasses whose fields are their hyperparameters. They keep no
+    state: the previous solution is passed in.
+    """
+
+    name: ClassVar[str]
+    """Name in YAML, in plans and on the command line."""
+
+    structured: ClassVar[bool] = False
+    """Whether a task with this scheme also takes the parameters tied to a layer's output channels
+    (bias, batch-norm scale and shift), each right after its weight."""
+
+    @abstractmethod
+    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+        """Solve the C step: the Θ minimising ``penalty(Θ) + mu/2 ‖w − Δ(Θ)‖²``.
+
+        Called once for direct compression (mu → 0⁺) and once after every L step.
+
+        Args:
+            weights: The task's parameters in their natural shapes, floating point and finite.
+                Never mutated. Elementwise schemes see them as one concatenated vector.
+            mu: The current penalty parameter; constrained schemes do not depend on it.
+            previous: The last step's solution, for a warm start; never makes the result worse
+                than a cold start would be, unless the docstring says so.
+
+        Raises:
+            SchemeError: the weights are not finite or the scheme cannot apply to their shapes.
+        """
+
+    def check(self, shapes: Shapes) -> None:
+        """Raise SchemeError if the scheme cannot apply to weights of these shapes."""
+
+    def canonical(self, shapes: Shapes) -> Compression:
+        """Return the simplest scheme with the same solutions (density 1 is dense)."""
+        del shapes
+        return self
+
+    def describe(self) -> str:
+        """Return a short human-readable form, such as ``prune(density=0.05)``."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # concrete ones are dataclasses
+        values = (f"{f.name}={_short(getattr(self, f.name))}" for f in fields)
+        return f"{self.name}({', '.join(values)})"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Compression):
+        return value.describe()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_short(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def numel(shape: Sequence[int]) -> int:
+    """Number of elements of a tensor of this shape."""
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def total_numel(shapes: Shapes) -> int:
+    """Number of elements of all tensors of these shapes together."""
+    return sum(numel(shape) for shape in shapes)
+
+
+def shapes_of(weights: Tensors) -> Shapes:
+    """Shapes of the tensors, as plain tuples."""
+    return tuple(tuple(w.shape) for w in weights)
+
+
+def flatten(weights: Tensors) -> Tensor:
+    """Concatenate weights into one vector (a view where there is just one).
+
+    Raises:
+        SchemeError: some weight is NaN or infinite, or there is none.
+    """
+    if not weights:
+        raise SchemeError("a compression needs at least one weight tensor")
+    flat = (
+        torch.cat([w.detach().reshape(-1) for w in weights])
+        if len(weights) > 1
+        else (weights[0].detach().reshape(-1))
+    )
+    require_finite(flat)
+    return flat
+
+
+def require_finite(tensor: Tensor) -> None:
+    """Raise SchemeError if any element is NaN or infinite."""
+    # NaN and infinity survive a sum of magnitudes; float64 keeps a sum of large ones finite
+    if not bool(torch.isfinite(tensor.abs().sum(dtype=torch.float64))):
+        raise SchemeError("weights contain NaN or infinity: nothing can be compressed")
+
+
+def unflatten(flat: Tensor, shapes: Shapes) -> Tensors:
+    """Cut a vector back into tensors of the given shapes (views)."""
+    sizes = [numel(shape) for shape in shapes]
+    return tuple(p.view(s) for p, s in zip(flat.split(sizes), shapes, strict=True))

@@ -1,0 +1,123 @@
+"""Weights stored as they are: `Dense`, and `Cast` to a narrower floating point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self, final
+
+import torch
+from torch import Tensor
+
+from autocompress.compression.base import (
+    Code,
+    Compression,
+    Meta,
+    Shapes,
+    Tensors,
+    flatten,
+    shapes_of,
+    total_numel,
+    unflatten,
+)
+from autocompress.errors import SchemeError, unknown
+
+CASTS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPES = CASTS | {"float32": torch.float32, "float64": torch.float64}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the short name of a dtype, such as ``float16``."""
+    return str(dtype).removeprefix("torch.")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class DenseCode(Code):
+    """Real numbers, one after the other.
+
+    Attributes:
+        flat: All the numbers as one vector, in the dtype they are stored in.
+        shapes: Shapes of the tensors they are cut into.
+        dtype: The dtype they are decoded to.
+    """
+
+    kind: ClassVar[str] = "dense"
+    flat: Tensor
+    shapes: Shapes
+    dtype: torch.dtype
+
+    def decode(self) -> Tensors:
+        return unflatten(self.flat.to(self.dtype, copy=True), self.shapes)
+
+    def own_bits(self) -> int:
+        return self.flat.numel() * self.flat.element_size() * 8
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"flat": self.flat}
+
+    def meta(self) -> Meta:
+        shapes = [list(shape) for shape in self.shapes]
+        return {"shapes": shapes, "dtype": dtype_name(self.dtype)}
+
+    @classmethod
+    def restore(
+        cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
+    ) -> Self:
+        del children
+        shapes = tuple(tuple(shape) for shape in meta["shapes"])
+        flat = tensors["flat"]
+        if flat.numel() != total_numel(shapes) or flat.dtype not in DTYPES.values():
+            raise ValueError(f"{flat.numel()} {flat.dtype} numbers do not fill {shapes}")
+        return cls(flat, shapes, DTYPES[meta["dtype"]])
+
+    def reals(self) -> Tensors:
+        return self.decode()
+
+    def with_reals(self, inner: Code) -> Code:
+        return inner
+
+
+@final
+@dataclass(frozen=True)
+class Dense(Compression):
+    """No compression: weights are kept as they are. Exact, with zero error."""
+
+    name: ClassVar[str] = "dense"
+
+    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> DenseCode:
+        del mu, previous
+        flat = flatten(weights)
+        # one tensor is flattened to a view: the caller's weights go on changing, the code must not
+        flat = flat.clone() if len(weights) == 1 else flat
+        return DenseCode(flat, shapes_of(weights), flat.dtype)
+
+
+@final
+@dataclass(frozen=True)
+class Cast(Compression):
+    """Round every weight to a 16-bit floating point number.
+
+    The nearest representable number, ties to even (IEEE 754); a magnitude beyond the format's
+    largest finite number takes that number, which is the nearest one. Exact.
+
+    Args:
+        dtype: ``"float16"`` or ``"bfloat16"``.
+    """
+
+    name: ClassVar[str] = "cast"
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if self.dtype not in CASTS:
+            raise unknown("dtype of cast", self.dtype, CASTS)
+
+    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> DenseCode:
+        del mu, previous
+        flat, target = flatten(weights), CASTS[self.dtype]
+        largest = torch.finfo(target).max
+        return DenseCode(flat.clamp(-largest, largest).to(target), shapes_of(weights), flat.dtype)
+
+    def check(self, shapes: Shapes) -> None:
+        if not shapes:
+            raise SchemeError("cast needs at least one weight tensor")

@@ -1,0 +1,213 @@
+"""What to compress, and how: tasks and plans."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from autocompress.compression import Compression, Dense, from_dict, to_dict
+from autocompress.compression.base import Shapes, shapes_of
+from autocompress.errors import ConfigError, PlanError, SchemeError, UnknownName, unknown
+from autocompress.layers import LayerInfo, find_layers
+
+
+@dataclass(frozen=True)
+class Task:
+    """One compression of one or several parameters, jointly.
+
+    Attributes:
+        name: How messages and reports call it; unique in its plan.
+        params: Exact parameter names, or patterns (``*``, ``?``, ``[]``; a leading ``!`` takes
+            matches away). A pattern matches weights and biases of linear and convolutional layers
+            only; anything else (a batch norm's scale, say) must be named exactly.
+        compression: The scheme.
+    """
+
+    name: str
+    params: tuple[str, ...]
+    compression: Compression
+
+    def __init__(self, name: str, params: Iterable[str] | str, compression: Compression) -> None:
+        object.__setattr__(self, "name", name)
+        patterns = (params,) if isinstance(params, str) else tuple(params)
+        object.__setattr__(self, "params", patterns)
+        object.__setattr__(self, "compression", compression)
+        if not isinstance(compression, Compression):
+            raise PlanError(f"task {name!r}: {compression!r} is not a compression scheme")
+        if not patterns:
+            raise PlanError(f"task {name!r} names no parameters")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        compression = to_dict(self.compression)
+        return {"name": self.name, "params": list(self.params), "compression": compression}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tasks on disjoint parameters. Parameters in no task stay as they are."""
+
+    tasks: tuple[Task, ...]
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        object.__setattr__(self, "tasks", tuple(tasks))
+        names = [task.name for task in self.tasks]
+        for name in names:
+            if names.count(name) > 1:
+                raise PlanError(f"two tasks are called {name!r}: names must be unique")
+
+    def resolve(self, model: nn.Module) -> Plan:
+        """Return the plan with exact parameter names, checked against a model.
+
+        Structured schemes also take the vectors tied to their layers' output channels.
+
+        Raises:
+            PlanError: a pattern that matches no parameter, two tasks on one parameter, a scheme
+                that cannot apply to its layers, or channels pruned off the model's output.
+        """
+        params = dict(model.named_parameters())
+        layers = find_layers(model)
+        owner: dict[str, str] = {}
+        resolved = []
+        for task in self.tasks:
+            names = _match(task, params, layers)
+            if task.compression.structured:
+                names = _with_channel_params(task, names, layers)
+            for name in names:
+                if name in owner:
+                    raise PlanError(
+                        f"parameter {name!r} is in two tasks, {owner[name]!r} and {task.name!r}: "
+                        f"give it to one, or use one Compose or Additive"
+                    )
+                owner[name] = task.name
+            try:
+                task.compression.check(shapes_of(tuple(params[name] for name in names)))
+            except SchemeError as error:
+                raise PlanError(f"task {task.name!r} on {', '.join(names)}: {error}") from None
+            resolved.append(replace_params(task, names))
+        return Plan(resolved)
+
+    def canonical(self, model: nn.Module) -> Plan:
+        """Return the plan with what changes nothing taken out: the same for equivalent plans."""
+        params = dict(model.named_parameters())
+        tasks = []
+        for task in self.resolve(model).tasks:
+            shapes: Shapes = shapes_of(tuple(params[name] for name in task.params))
+            compression = task.compression.canonical(shapes)
+            if not isinstance(compression, Dense):
+                tasks.append(Task(",".join(task.params), task.params, compression))
+        return Plan(sorted(tasks, key=lambda task: task.name))
+
+    def digest(self, model: nn.Module) -> str:
+        """Return 16 hex digits that are equal for plans equal modulo symmetry."""
+        return digest_of(self.canonical(model).to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"tasks": [task.to_dict() for task in self.tasks]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, where: str = "plan") -> Self:
+        """Build a plan from its JSON form.
+
+        Raises:
+            ConfigError, SchemeError: naming file, key and what would be accepted.
+        """
+        require_keys(data, {"tasks"}, where)
+        tasks = data["tasks"]
+        if not isinstance(tasks, Sequence) or isinstance(tasks, str):
+            raise ConfigError(f"{where}.tasks: expected a list of tasks, not {tasks!r}")
+        return cls(_task(item, f"{where}.tasks[{i}]") for i, item in enumerate(tasks))
+
+    def __str__(self) -> str:
+        if not self.tasks:
+            return "dense"
+        return "; ".join(f"{task.name}: {task.compression.describe()}" for task in self.tasks)
+
+
+def digest_of(data: object) -> str:
+    """Return 16 hex digits identifying a JSON value."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def require_keys(data: object, keys: set[str], where: str, optional: Iterable[str] = ()) -> None:
+    """Raise unless ``data`` is a mapping with all of ``keys`` and no others but ``optional``."""
+    if not isinstance(data, Mapping):
+        raise ConfigError(
+            f"{where}: expected a mapping with {', '.join(sorted(keys))}, not {data!r}"
+        )
+    for key in data:
+        if key not in keys and key not in set(optional):
+            raise unknown("key", key, keys | set(optional), where=where)
+    missing = keys - set(data)
+    if missing:
+        raise ConfigError(f"{where}: the key {sorted(missing)[0]!r} is missing")
+
+
+def replace_params(task: Task, names: Iterable[str]) -> Task:
+    """Return the task on other parameters."""
+    return Task(task.name, tuple(names), task.compression)
+
+
+def _task(item: Any, where: str) -> Task:
+    require_keys(item, {"name", "params", "compression"}, where)
+    compression = from_dict(item["compression"], where=f"{where}.compression")
+    return Task(str(item["name"]), item["params"], compression)
+
+
+def _match(
+    task: Task, params: Mapping[str, Tensor], layers: tuple[LayerInfo, ...]
+) -> tuple[str, ...]:
+    """Return the parameters a task's names and patterns select, in the model's order."""
+    matchable = {layer.weight for layer in layers} | {
+        layer.bias for layer in layers if layer.bias is not None
+    }
+    chosen: set[str] = set()
+    for pattern in task.params:
+        negative, text = pattern.startswith("!"), pattern.removeprefix("!")
+        exact = text in params
+        found = {text} if exact else set(fnmatch.filter(matchable, text))
+        if not found:
+            if any(char in text for char in "*?["):
+                available = ", ".join(sorted(matchable)) or "none"
+                raise PlanError(
+                    f"task {task.name!r}: pattern {pattern!r} matches no layer's parameter; "
+                    f"the model's are {available}"
+                )
+            raise _unknown_param(task, text, params)
+        chosen = chosen - found if negative else chosen | found
+    if not chosen:
+        raise PlanError(f"task {task.name!r}: {', '.join(task.params)} leaves no parameter")
+    return tuple(name for name in params if name in chosen)
+
+
+def _unknown_param(task: Task, name: str, params: Mapping[str, Tensor]) -> UnknownName:
+    return unknown("parameter", name, params, where=f"task {task.name!r}")
+
+
+def _with_channel_params(
+    task: Task, names: tuple[str, ...], layers: tuple[LayerInfo, ...]
+) -> tuple[str, ...]:
+    """Put each weight's tied vectors right after it; refuse the model's output layer."""
+    by_weight = {layer.weight: layer for layer in layers}
+    result: list[str] = []
+    for name in names:
+        layer = by_weight.get(name)
+        if layer is None:
+            if any(name in other.channel_params for other in layers):
+                continue  # comes along with its weight
+            raise PlanError(f"task {task.name!r}: {name!r} is not the weight of a layer")
+        if layer.index == len(layers) - 1:
+            raise PlanError(
+                f"task {task.name!r} would prune the outputs of {layer.name!r}, the model's last "
+                f"layer: leave it out with the pattern '!{layer.weight}'"
+            )
+        result += [name, *layer.channel_params]
+    return tuple(result)

@@ -1,0 +1,160 @@
+"""How accuracy is recovered: recipes, mu schedules, optimizers; and candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PositiveInt
+from torch import nn
+
+from autocompress.errors import ConfigError
+from autocompress.plan import Plan, digest_of, require_keys
+from autocompress.settings import Settings
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class MuSchedule(Settings):
+    """The penalty parameter of each L-C step: ``mu_j = min(start · factor**j, cap)``.
+
+    Attributes:
+        start: mu of the first L step, or ``"auto"``.
+        factor: Growth per step, at least 1, or ``"auto"``.
+        steps: Number of L-C steps after direct compression.
+        cap: Largest mu.
+
+    ``"auto"`` is resolved from the reference model, the plan, the optimizer and the number of
+    steps when the loop starts; see :mod:`autocompress.lc.auto_mu`.
+    """
+
+    start: Positive | Literal["auto"] = "auto"
+    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] | Literal["auto"] = "auto"
+    steps: PositiveInt = 20
+    cap: Positive = 1e4
+
+    def at(self, step: int) -> float:
+        """Return mu of L-C step ``step`` (0 is the first L step).
+
+        Raises:
+            ConfigError: start or factor is still ``"auto"``.
+        """
+        if self.start == "auto" or self.factor == "auto":
+            raise ConfigError("mu schedule: 'auto' has not been resolved yet")
+        return min(self.start * self.factor**step, self.cap)
+
+
+class SGD(Settings):
+    """Stochastic gradient descent (``torch.optim.SGD``)."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = True
+    weight_decay: NonNegative = 0.0
+
+
+class Adam(Settings):
+    """Adam (``torch.optim.Adam``)."""
+
+    name: Literal["adam"] = "adam"
+    lr: Positive = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: NonNegative = 0.0
+
+
+Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+
+
+def _schedule(value: object) -> object:
+    return MuSchedule() if value == "auto" else value
+
+
+class LC(Settings):
+    """The Learning-Compression algorithm.
+
+    Attributes:
+        mu: The mu schedule; ``"auto"`` is ``MuSchedule()``.
+        penalty: ``"augmented-lagrangian"`` keeps multipliers, ``"quadratic"`` keeps them at 0.
+        epochs_per_step: Passes over the training data in an L step.
+        first_step_epochs: The same for the first L step; None means ``epochs_per_step``.
+        optimizer: Optimizer of the L step, started afresh in each.
+        lr_decay: Factor on the learning rate after each L-C step. The learning rate is also kept
+            below 1/mu, where gradient descent on the penalty alone would begin to diverge.
+        batch_size: Training batch size, samples.
+        tolerance: Stop, converged, once ‖w − Δ(Θ)‖ ≤ tolerance · ‖w‖.
+        amp: Run the L step's forward pass under bfloat16 autocast.
+    """
+
+    method: Literal["lc"] = "lc"
+    mu: Annotated[MuSchedule, BeforeValidator(_schedule)] = MuSchedule()
+    penalty: Literal["augmented-lagrangian", "quadratic"] = "augmented-lagrangian"
+    epochs_per_step: PositiveInt = 1
+    first_step_epochs: PositiveInt | None = None
+    optimizer: Optimizer = SGD()
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.98
+    batch_size: PositiveInt = 128
+    tolerance: NonNegative = 1e-4
+    amp: bool = False
+
+    def epochs(self, step: int) -> int:
+        """Return the number of epochs of L step ``step`` (0 is the first)."""
+        first = self.first_step_epochs
+        return first if step == 0 and first is not None else self.epochs_per_step
+
+
+class Direct(Settings):
+    """Direct compression: one C step of the reference, no training."""
+
+    method: Literal["direct"] = "direct"
+
+
+Recipe = LC | Direct
+_RECIPES: dict[str, type[LC] | type[Direct]] = {"lc": LC, "direct": Direct}
+
+
+def recipe_from_dict(data: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """Build a recipe from its JSON form; ``method`` (default ``lc``) says which.
+
+    Raises:
+        ConfigError: naming the key and what would be accepted.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: expected a mapping, not {data!r}")
+    method = data.get("method", "lc")
+    if method not in _RECIPES:
+        raise ConfigError(f"{where}.method = {method!r}: known are {', '.join(_RECIPES)}")
+    try:
+        return _RECIPES[method](**data)
+    except ConfigError as error:
+        raise type(error)(f"{where}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a search samples and a trial runs: a plan and a recipe."""
+
+    plan: Plan
+    recipe: Recipe
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**self.plan.to_dict(), "recipe": self.recipe.model_dump(mode="json")}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, where: str = "candidate") -> Self:
+        """Build a candidate from its JSON form; the recipe may be left out."""
+        require_keys(data, {"tasks"}, where, optional=("recipe",))
+        plan = Plan.from_dict({"tasks": data["tasks"]}, where=where)
+        return cls(plan, recipe_from_dict(data.get("recipe", {}), where=f"{where}.recipe"))
+
+    def digest(self, model: nn.Module) -> str:
+        """Return 16 hex digits equal for candidates that are the same modulo symmetry.
+
+        With nothing to compress the recipe does not matter: the result is the reference itself.
+        """
+        plan = self.plan.canonical(model)
+        recipe = self.recipe.model_dump(mode="json") if plan.tasks else None
+        return digest_of({"plan": plan.to_dict(), "recipe": recipe})

@@ -1,0 +1,32 @@
+"""Data sets in fixed train, validation and test splits, on the device or streamed.
+
+:func:`load` reads a named one; :func:`from_tensors` and :func:`from_datasets` take your own.
+"""
+
+from autocompress.data.build import from_tensors, load
+from autocompress.data.dataset import Data, DataSpec
+from autocompress.data.sources import SOURCES
+from autocompress.data.split import LoaderSplit, Split, TensorSplit
+
+
+def names() -> list[str]:
+    """Return the names :func:`load` knows."""
+    return sorted(SOURCES)
+
+
+def describe() -> dict[str, str]:
+    """Return one line about each named data set."""
+    return {name: source.summary for name, source in sorted(SOURCES.items())}
+
+
+__all__ = [
+    "Data",
+    "DataSpec",
+    "LoaderSplit",
+    "Split",
+    "TensorSplit",
+    "describe",
+    "from_tensors",
+    "load",
+    "names",
+]

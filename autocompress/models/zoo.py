@@ -1,0 +1,152 @@
+"""The models known by name, and building any of them untrained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from autocompress.data import Data
+from autocompress.errors import ConfigError, ModelError, unknown
+from autocompress.models.digits_cnn import DigitsCNN
+from autocompress.models.lenet import LeNet5, LeNet300
+from autocompress.models.training import Training
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model known by name.
+
+    Args:
+        summary: One line for ``autocompress list models``.
+        build: Makes it for ``(input_shape, classes)``.
+        training: How its reference is trained.
+    """
+
+    summary: str
+    build: Callable[[Shape, int], nn.Module]
+    training: Training
+
+
+# Nesterov SGD, 45 epochs: the L-C papers' setting for MNIST, shortened (reference error ~2.1 %).
+_LENET300 = Training(epochs=45, batch_size=256, lr=0.1, schedule="exponential", lr_decay=0.93)
+
+ZOO: dict[str, Entry] = {
+    "digits-cnn": Entry(
+        "two convolutions and two linear layers for 8x8 digits; 13,706 parameters",
+        DigitsCNN,
+        Training(epochs=40, batch_size=64, lr=0.05, schedule="cosine", weight_decay=1e-4),
+    ),
+    "lenet300": Entry("LeNet-300-100 with tanh; 266,610 parameters", LeNet300, _LENET300),
+    "lenet300-relu": Entry(
+        "LeNet-300-100 with ReLU; 266,610 parameters",
+        partial(LeNet300, activation=nn.ReLU),
+        _LENET300,
+    ),
+    "lenet5": Entry(
+        "Caffe's LeNet-5 (20-50-500); 431,080 parameters",
+        LeNet5,
+        Training(epochs=20, batch_size=128, lr=0.02, schedule="cosine", weight_decay=5e-4),
+    ),
+}
+
+
+def names() -> list[str]:
+    """Return the names of the zoo (``torchvision:NAME`` and ``module:factory`` come on top)."""
+    return sorted(ZOO)
+
+
+def describe() -> dict[str, str]:
+    """Return one line about each model of the zoo."""
+    return {name: entry.summary for name, entry in sorted(ZOO.items())}
+
+
+def build(
+    name: str,
+    data: Data | None = None,
+    *,
+    input_shape: Shape | None = None,
+    classes: int | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Build an untrained model.
+
+    Args:
+        name: A name of the zoo, ``torchvision:NAME``, or ``module:factory`` (a callable of your
+            own on Python's path or in the current folder, taking the data or nothing).
+        data: What it is for; gives shapes and device.
+        input_shape: Instead of ``data``: shape of one example.
+        classes: Instead of ``data``: number of classes.
+        seed: Decides the initial weights; torch's global generator is left alone.
+
+    Returns:
+        The model in evaluation mode, on the device of ``data``.
+
+    Raises:
+        UnknownName: No model of this name.
+        ModelError: It cannot be built, or does not take such inputs.
+    """
+    if data is not None:
+        input_shape, classes = data.input_shape, data.classes
+    if input_shape is None or classes is None:
+        raise ConfigError(f"model {name!r}: give data, or both input_shape and classes")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _make(name, data, input_shape, classes)
+    check(model, input_shape, classes, name=name)
+    return model.eval().to(data.device if data is not None else "cpu")
+
+
+def check(
+    model: nn.Module, input_shape: Shape, classes: int, *, name: str = "", device: str = "cpu"
+) -> None:
+    """Check that a model maps ``(batch, *input_shape)`` to ``(batch, classes)``.
+
+    Args:
+        model: On ``device``; its mode is left as it was.
+        input_shape: Shape of one example.
+        classes: Number of classes.
+        name: What to call it in the message.
+        device: Where the model is.
+
+    Raises:
+        ModelError: It fails on such inputs, or answers in another shape.
+    """
+    label = name or type(model).__name__
+    example = torch.zeros(2, *input_shape, device=device)
+    mode = model.training
+    try:
+        with torch.inference_mode():
+            out = model.eval()(example)
+    except Exception as error:  # whatever a user's forward raises
+        raise ModelError(
+            f"model {label!r} does not take inputs of shape {('batch', *input_shape)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        model.train(mode)
+    if not isinstance(out, torch.Tensor) or tuple(out.shape) != (2, classes):
+        got = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        raise ModelError(
+            f"model {label!r} answers {got} to a batch of 2, expected logits of shape "
+            f"(2, {classes}) for {classes} classes"
+        )
+
+
+def _make(name: str, data: Data | None, input_shape: Shape, classes: int) -> nn.Module:
+    if name in ZOO:
+        return ZOO[name].build(input_shape, classes)
+    raise unknown("model", name, [*ZOO, "torchvision:NAME", "module:factory"])
+
+
+def training_of(name: str) -> Training:
+    """Return how the reference of a model is trained by default."""
+    return ZOO[name].training if name in ZOO else Training()
+
+
+__all__ = ["ZOO", "Entry", "ModelError", "build", "check", "describe", "names", "training_of"]

@@ -3,8 +3,9 @@
 :func:`load` reads a named one; :func:`from_tensors` and :func:`from_datasets` take your own.
 """
 
-from autocompress.data.build import from_tensors, load
+from autocompress.data.build import load
 from autocompress.data.dataset import Data, DataSpec
+from autocompress.data.own import from_datasets, from_tensors
 from autocompress.data.sources import SOURCES
 from autocompress.data.split import LoaderSplit, Split, TensorSplit
 
@@ -26,6 +27,7 @@ __all__ = [
     "Split",
     "TensorSplit",
     "describe",
+    "from_datasets",
     "from_tensors",
     "load",
     "names",

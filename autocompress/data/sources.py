@@ -1,8 +1,4 @@
-"""The registry of named data sets.
-
-A source only reads; splitting, scaling and placing on a device is the same for all of them
-(:mod:`autocompress.data.build`), except for sources that give finished splits themselves.
-"""
+"""The registry of named data sets."""
 
 from __future__ import annotations
 
@@ -10,28 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
+from autocompress.data.augment import CropFlip
 from autocompress.data.dataset import Data, DataSpec
+from autocompress.data.folder import image_folder
+from autocompress.data.raw import Raw, prepare
+from autocompress.data.split import Augment
+from autocompress.data.vision import TorchvisionReader
 
-
-@dataclass(frozen=True, eq=False)
-class Raw:
-    """What a source of images read, before splitting and scaling.
-
-    Args:
-        x: uint8, ``(n, channels, height, width)``.
-        y: int64, ``(n,)``.
-        test: The official test examples in the same form; None if there are none, and the
-            examples are then split three ways.
-        full_scale: Value of ``x`` that becomes 1.
-    """
-
-    x: Tensor
-    y: Tensor
-    test: tuple[Tensor, Tensor] | None
-    classes: int
-    full_scale: float = 255.0
+Load = Callable[[DataSpec, torch.device | str], Data]
 
 
 @dataclass(frozen=True)
@@ -40,21 +23,37 @@ class Source:
 
     Args:
         summary: One line for ``autocompress list data``.
-        read: Gives the images whole, or finished :class:`Data` for what is not images in memory.
-        val_fraction: Default share of the training examples used for validation.
-        test_fraction: Share used as test set where there is no official one.
-        augment: Name of the random changes made to training batches (:mod:`.augment`), or None.
+        load: Makes the data of a spec on a device.
     """
 
     summary: str
-    read: Callable[[DataSpec], Raw | Callable[[torch.device], Data]]
-    val_fraction: float = 0.1
-    test_fraction: float = 0.2
-    augment: str | None = None
+    load: Load
+
+
+def _images(
+    read: Callable[[DataSpec], Raw],
+    *,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    augment: Augment | None = None,
+) -> Load:
+    """Make a loader of a reader: splitting and scaling are the same for all."""
+
+    def load(spec: DataSpec, device: torch.device | str) -> Data:
+        return prepare(
+            read(spec),
+            spec,
+            device,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            augment=augment,
+        )
+
+    return load
 
 
 def _digits(spec: DataSpec) -> Raw:
-    """Alpaydin & Kaynak's digits (UCI, test part), 1,797 images of 8x8 with values 0 to 16."""
+    """Alpaydin & Kaynak's digits (UCI, test part): 1,797 images of 8x8 with values 0 to 16."""
     from sklearn.datasets import load_digits  # slow to import, and only needed here
 
     del spec  # ships with scikit-learn: no root
@@ -63,6 +62,33 @@ def _digits(spec: DataSpec) -> Raw:
     return Raw(x, torch.from_numpy(bunch.target).to(torch.int64), None, 10, full_scale=16.0)
 
 
+def _cifar(dataset: str, folder: str, classes: int) -> Load:
+    return _images(TorchvisionReader(dataset, folder, classes), augment=CropFlip())
+
+
 SOURCES: dict[str, Source] = {
-    "digits": Source("1,797 digits, 1x8x8, 10 classes (ships with scikit-learn)", _digits, 0.2),
+    "digits": Source(
+        "1,797 digits, 1x8x8, 10 classes (ships with scikit-learn)",
+        _images(_digits, val_fraction=0.2),
+    ),
+    "mnist": Source(
+        "70,000 handwritten digits, 1x28x28, 10 classes",
+        _images(TorchvisionReader("MNIST", "MNIST", 10)),
+    ),
+    "fashion-mnist": Source(
+        "70,000 pieces of clothing, 1x28x28, 10 classes",
+        _images(TorchvisionReader("FashionMNIST", "FashionMNIST", 10)),
+    ),
+    "cifar10": Source(
+        "60,000 photographs, 3x32x32, 10 classes; crops and flips in training",
+        _cifar("CIFAR10", "cifar-10-batches-py", 10),
+    ),
+    "cifar100": Source(
+        "60,000 photographs, 3x32x32, 100 classes; crops and flips in training",
+        _cifar("CIFAR100", "cifar-100-python", 100),
+    ),
+    "image-folder": Source(
+        "your images: --data-root DIR with train/CLASS/*.jpg and val or test likewise",
+        image_folder,
+    ),
 }

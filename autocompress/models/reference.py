@@ -9,13 +9,13 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autocompress.data import Data
+from autocompress.data.roots import cache_folder
 from autocompress.errors import AutocompressWarning
 from autocompress.models.training import Outcome, Progress, Training, train
 from autocompress.models.zoo import build, training_of
@@ -71,13 +71,6 @@ def load(
     outcome = train(model, data, training, seed=seed, progress=progress)
     _write(path, model, key, name, training, outcome)
     return model
-
-
-def cache_folder(kind: str) -> Path:
-    """Return where files of a ``kind`` ("references", "data") are kept for this user."""
-    given = os.environ.get("AUTOCOMPRESS_CACHE")
-    base = Path(given).expanduser() if given else platformdirs.user_cache_path("autocompress")
-    return base / kind
 
 
 def _key(name: str, model: nn.Module, data: Data, training: Training, seed: int) -> str:

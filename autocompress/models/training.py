@@ -166,7 +166,7 @@ def _one_epoch(
     model.train()
     for x, y in split.batches(batch_size, generator=generator):
         optimizer.zero_grad(set_to_none=True)
-        functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(functional.cross_entropy(model(x), y))
         optimizer.step()
 
 

@@ -1,7 +1,18 @@
 """Models by name: the zoo, torchvision's, and your own; untrained or as trained references."""
 
+from autocompress.models.check import check
 from autocompress.models.reference import load
-from autocompress.models.training import Training, evaluate, train
-from autocompress.models.zoo import build, check, describe, names
+from autocompress.models.training import Outcome, Training, evaluate, train
+from autocompress.models.zoo import build, describe, names
 
-__all__ = ["Training", "build", "check", "describe", "evaluate", "load", "names", "train"]
+__all__ = [
+    "Outcome",
+    "Training",
+    "build",
+    "check",
+    "describe",
+    "evaluate",
+    "load",
+    "names",
+    "train",
+]

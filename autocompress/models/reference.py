@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 import json
 import os
 import tempfile
@@ -21,6 +23,7 @@ from autocompress.models.training import Outcome, Progress, Training, train
 from autocompress.models.zoo import build, training_of
 
 _FORMAT = "autocompress-reference/1"  # counts in the key: change it to retrain everything
+_PACKAGES = ("torch", "torchvision", "autocompress")  # whose module classes the name identifies
 
 
 def load(
@@ -38,6 +41,9 @@ def load(
     Trained on ``data.train`` at the epoch best on ``data.val``; ``data.test`` is not read. The
     cache knows it by model, initial weights, data digest, training settings and seed, so a change
     to any of them trains again. Torch's global generators are left alone.
+
+    A model of your own (``module:factory``) starts from the weights it comes with, which it keeps
+    unless an epoch is better; one with an attribute ``trained = True`` is taken as it is.
 
     Args:
         name: See :func:`autocompress.models.build`.
@@ -58,7 +64,7 @@ def load(
         ModelError: It cannot be built, does not take such inputs, or its training diverged.
     """
     model = build(name, data, seed=seed)
-    if not pretrained:
+    if not pretrained or getattr(model, "trained", False) is True:
         return model
     training = training or training_of(name)
     key = _key(name, model, data, training, seed)
@@ -78,10 +84,23 @@ def _key(name: str, model: nn.Module, data: Data, training: Training, seed: int)
     sha = hashlib.sha256()
     settings = training.model_dump()
     sha.update(json.dumps([_FORMAT, name, repr(model), data.digest, settings, seed]).encode())
+    for source in _sources(model):
+        sha.update(source.encode())
     for key, value in model.state_dict().items():
         sha.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
         sha.update(_bytes(value))
     return sha.hexdigest()[:16]
+
+
+def _sources(model: nn.Module) -> list[str]:
+    """Source text of the user's own module classes: their ``forward`` decides what is trained."""
+    classes = {type(module) for module in model.modules()}
+    own = [c for c in classes if c.__module__.split(".")[0] not in _PACKAGES]
+    texts = []
+    for cls in sorted(own, key=lambda c: c.__qualname__):
+        with contextlib.suppress(OSError, TypeError):  # typed in, or made at run time
+            texts.append(inspect.getsource(cls))
+    return texts
 
 
 def _bytes(value: Tensor) -> memoryview:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from autocompress.data import Data, Split
 from autocompress.errors import ModelError
+from autocompress.models.check import evaluating
 from autocompress.settings import Settings
 
 Progress = Callable[[int, int, float], None]
@@ -78,21 +79,18 @@ class Outcome:
 
 
 def evaluate(model: nn.Module, split: Split, batch_size: int = 1024) -> tuple[float, float]:
-    """Measure a model, in evaluation mode, leaving its mode as it was.
+    """Measure a model in evaluation mode; it is left in the mode it was in.
 
     Returns:
         Accuracy in [0, 1], and mean cross-entropy in nats.
     """
-    mode = model.training
-    model.eval()
     right = torch.zeros((), dtype=torch.int64, device=split.device)
     loss = torch.zeros((), dtype=torch.float64, device=split.device)
-    with torch.inference_mode():
+    with evaluating(model):
         for x, y in split.batches(batch_size):
             logits = model(x).float()
             right += (logits.argmax(1) == y).sum()
             loss += functional.cross_entropy(logits, y, reduction="sum")
-    model.train(mode)
     return int(right) / len(split), float(loss) / len(split)
 
 

@@ -126,16 +126,18 @@ def unpack_pattern(buffers: dict[str, Tensor], numbers: dict[str, int], size: in
     """
     count, parameter = numbers["count"], numbers["rice"]
     if parameter < 0:
-        bitmap = buffers["bitmap"].numpy()
+        bitmap = buffers["bitmap"].cpu().numpy()
         if bitmap.size != -(-size // 8):
             raise ValueError(f"a bitmap of {bitmap.size} bytes does not cover {size} weights")
         positions = np.flatnonzero(np.unpackbits(bitmap, count=size))
     else:
-        stops = np.flatnonzero(np.unpackbits(buffers["unary"].numpy()))[:count]
+        stops = np.flatnonzero(np.unpackbits(buffers["unary"].cpu().numpy()))[:count]
         quotients = np.diff(stops, prepend=-1) - 1
-        remainders = _unpack(buffers["remainders"].numpy(), parameter, count)
-        if quotients.size != count:
+        if quotients.size != count or parameter > 32:
             raise ValueError(f"{quotients.size} positions found where {count} were announced")
+        if count and int(quotients.max()) > size >> parameter:  # would overflow in a forged file
+            raise ValueError(f"gaps beyond a vector of {size} weights")
+        remainders = _unpack(buffers["remainders"].cpu().numpy(), parameter, count)
         positions = np.cumsum((quotients << parameter) + remainders + 1) - 1
     if positions.size != count or (count and positions[-1] >= size):
         raise ValueError(f"positions do not fit a vector of {size} weights")

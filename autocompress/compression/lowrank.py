@@ -106,6 +106,8 @@ class LowRankCode(Code):
         if code.conv not in CONV_RESHAPINGS:
             raise ValueError(f"unknown reshaping {code.conv!r}")
         for (u, v), shape in zip(code.factors(), code.shapes, strict=True):
+            if u.dim() != 2 or v.dim() != 2 or u.shape[1] != v.shape[0]:
+                raise ValueError(f"{tuple(u.shape)}, {tuple(v.shape)} are no factors of a product")
             if (u.shape[0], v.shape[1]) != matrix_shape(shape, code.conv):
                 raise ValueError(f"factors {tuple(u.shape)}, {tuple(v.shape)} do not give {shape}")
         return code

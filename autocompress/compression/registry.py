@@ -50,7 +50,7 @@ def from_dict(data: Mapping[str, Any], *, where: str = "") -> Compression:
     if not isinstance(data, Mapping) or "scheme" not in data:
         raise SchemeError(f"{prefix}a scheme is a mapping with the key 'scheme', not {data!r}")
     name = data["scheme"]
-    if name not in SCHEMES:
+    if not isinstance(name, str) or name not in SCHEMES:
         raise unknown("scheme", name, SCHEMES, where=where)
     cls = SCHEMES[name]
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -61,6 +61,8 @@ def from_dict(data: Mapping[str, Any], *, where: str = "") -> Compression:
         if key not in fields:
             raise unknown(f"key of scheme {name!r}", key, fields, where=where)
         if key == "of":
+            if not isinstance(value, (list, tuple)):
+                raise SchemeError(f"{prefix}of: expected a list of schemes, not {value!r}")
             value = [from_dict(v, where=f"{where}.of[{i}]") for i, v in enumerate(value)]
         values[key] = value
     required = (dataclasses.MISSING, dataclasses.MISSING)

@@ -1,0 +1,23 @@
+"""The Learning-Compression algorithm: loop, penalty, learner, state. Knows nothing of search."""
+
+from autocompress.lc.evaluate import Evaluation, evaluate
+from autocompress.lc.learner import Learner, LStep, Trainer
+from autocompress.lc.loop import run
+from autocompress.lc.penalty import Penalty, swapped
+from autocompress.lc.record import StepRecord
+from autocompress.lc.state import Best, Solution, State
+
+__all__ = [
+    "Best",
+    "Evaluation",
+    "LStep",
+    "Learner",
+    "Penalty",
+    "Solution",
+    "State",
+    "StepRecord",
+    "Trainer",
+    "evaluate",
+    "run",
+    "swapped",
+]

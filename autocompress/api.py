@@ -1,0 +1,121 @@
+"""One plan, no search: `compress`."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autocompress import lc
+from autocompress.compressed import Compressed, assemble, decode
+from autocompress.data import Data
+from autocompress.errors import ModelError
+from autocompress.lc.evaluate import Loss
+from autocompress.lc.loop import OnStep
+from autocompress.plan import Plan, digest_of
+from autocompress.recipe import LC, Recipe
+from autocompress.storage import checkpoint as checkpoints
+
+
+def compress(
+    model: nn.Module,
+    plan: Plan,
+    recipe: Recipe | None = None,
+    data: Data | None = None,
+    *,
+    on_step: OnStep | None = None,
+    seed: int = 0,
+    checkpoint: str | PathLike[str] | None = None,
+    loss: Loss = F.cross_entropy,
+) -> Compressed:
+    """Compress a model with the Learning-Compression algorithm.
+
+    Args:
+        model: The trained reference; left untouched.
+        plan: Which parameters to compress, and how.
+        recipe: How accuracy is recovered; default ``LC()``.
+        data: Data to train and validate on; the test split is not used.
+        on_step: Called with every :class:`~autocompress.lc.StepRecord`; returning True stops.
+        seed: Fixes the order of the minibatches and dropout.
+        checkpoint: Where the state is saved after each step. If it exists, the run it belongs to
+            is continued from it, bit for bit as if it had never stopped.
+        loss: Mean loss of outputs ``(batch, classes)`` and labels ``(batch,)``.
+
+    Returns:
+        The compressed model of the step with the best validation accuracy.
+
+    Raises:
+        PlanError: the plan does not fit the model.
+        ModelError: the model does not accept the data's inputs, or no data are given.
+        PackedFileError: the checkpoint is damaged, or of another run.
+    """
+    if data is None:
+        raise ModelError(
+            "compress() needs data to validate on: ac.compress(model, plan, recipe, data)"
+        )
+    recipe = LC() if recipe is None else recipe
+    resolved = plan.resolve(model)
+    example = data.example()
+    _check_input(model, data)
+    learner = lc.Trainer(data, recipe if isinstance(recipe, LC) else LC(), seed, loss)
+    state, on_state = None, None
+    if checkpoint is not None:
+        path = Path(checkpoint)
+        identity = digest_of(
+            {
+                "plan": resolved.to_dict(),
+                "recipe": recipe.model_dump(mode="json"),
+                "data": data.digest,
+                "seed": seed,
+            }
+        )
+        state = checkpoints.load(path, identity) if path.exists() else None
+
+        def on_state(state: lc.State) -> None:
+            checkpoints.save(path, state, identity)
+
+    with torch.random.fork_rng(devices=_cuda_devices(model)):
+        torch.manual_seed(seed)
+        solution = lc.run(
+            model, resolved, recipe, learner, on_step=on_step, state=state, on_state=on_state
+        )
+    best = solution.best
+    result = assemble(model, decode(resolved, best.codes), best.rest, source="compress")
+    return Compressed(
+        model=result,
+        codes=best.codes,
+        plan=resolved,
+        recipe=recipe,
+        history=list(solution.history),
+        status=solution.status,
+        best_step=best.record.step,
+        example=example,
+    )
+
+
+def _check_input(model: nn.Module, data: Data) -> None:
+    """Fail early, with one clear error, where the model does not accept the data."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            outputs = model(data.example())
+    except Exception as error:
+        raise ModelError(
+            f"the model does not accept inputs of shape {tuple(data.input_shape)} "
+            f"(data {data.name!r}): {error}"
+        ) from error
+    finally:
+        model.train(training)
+    if outputs.shape != (1, data.classes):
+        raise ModelError(
+            f"the model's output is {tuple(outputs.shape)}; the data {data.name!r} has "
+            f"{data.classes} classes and needs (batch, {data.classes})"
+        )
+
+
+def _cuda_devices(model: nn.Module) -> list[int]:
+    return sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})

@@ -1,0 +1,258 @@
+"""The Learning-Compression algorithm: the one loop.
+
+Augmented Lagrangian of ``min L(w) s.t. w = Δ(Θ)`` (Carreira-Perpiñán 2017, arXiv:1707.01209)::
+
+    L step       w ← argmin L(w) + mu/2 ‖w − Δ(Θ) − λ/mu‖²
+    C step       Θ ← argmin mu/2 ‖(w − λ/mu) − Δ(Θ)‖²
+    multipliers  λ ← λ − mu (w − Δ(Θ))          (λ = 0 throughout: quadratic penalty)
+    mu           mu ← factor · mu
+
+Step 0 is direct compression, the limit mu → 0⁺: Θ is the projection of the reference.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.compression import Code
+from autocompress.lc import auto_mu
+from autocompress.lc.learner import Learner, LStep, learning_rate
+from autocompress.lc.penalty import Penalty, swapped
+from autocompress.lc.record import StepRecord
+from autocompress.lc.state import Best, Solution, State
+from autocompress.plan import Plan
+from autocompress.recipe import LC, Direct, MuSchedule
+
+OnStep = Callable[[StepRecord], object]
+"""Called after every step; returning True stops the loop there."""
+
+
+def run(
+    model: nn.Module,
+    plan: Plan,
+    recipe: LC | Direct,
+    learner: Learner,
+    *,
+    on_step: OnStep | None = None,
+    state: State | None = None,
+    on_state: Callable[[State], None] | None = None,
+) -> Solution:
+    """Compress a model.
+
+    Args:
+        model: The reference; a copy is worked on.
+        plan: What to compress.
+        recipe: ``LC``, or ``Direct`` for step 0 alone.
+        learner: Trains and validates.
+        on_step: Called with every new record; a return value of True stops the loop.
+        state: Continue from here instead of starting; ``on_step`` is not called again for the
+            steps that lie behind.
+        on_state: Called with the state after every step, to save it.
+
+    Raises:
+        PlanError: the plan does not fit the model.
+    """
+    loop = _Loop(copy.deepcopy(model), plan, recipe, learner)
+    if state is None:
+        state = loop.start()
+        stop = _report(state, on_step, on_state)
+    else:
+        loop.restore(state)
+        stop = False
+    while not stop:
+        status = loop.finished(state)
+        if status is not None:
+            return Solution(status, state.best, state.history)
+        following = loop.advance(state)
+        if following is None:
+            return Solution("diverged", state.best, state.history)
+        state = following
+        stop = _report(state, on_step, on_state)
+    return Solution("stopped", state.best, state.history)
+
+
+def _report(state: State, on_step: OnStep | None, on_state: Callable[[State], None] | None) -> bool:
+    if on_state is not None:
+        on_state(state)
+    return on_step is not None and on_step(state.history[-1]) is True
+
+
+class _Loop:
+    """The steps of the algorithm on one working copy w of the model."""
+
+    def __init__(self, model: nn.Module, plan: Plan, recipe: LC | Direct, learner: Learner) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.learner = learner
+        self.plan = plan.resolve(model)
+        self.trivial = not plan.canonical(model).tasks
+        self.params = dict(model.named_parameters())
+        self.names = [name for task in self.plan.tasks for name in task.params]
+
+    def start(self) -> State:
+        """Direct compression of the reference."""
+        began = time.perf_counter()
+        train_loss = self.learner.sample_loss(self.model)
+        codes = self.c_step({}, {}, mu=0.0)
+        decoded = self.decode(codes)
+        record = self.record(0, 0.0, 0, train_loss, codes, decoded, began)
+        mu = MuSchedule(start=1.0, factor=1.0)
+        multipliers: dict[str, Tensor] = {}
+        if isinstance(self.recipe, LC):
+            mu = self.resolve_mu(train_loss, decoded)
+            if self.recipe.penalty == "augmented-lagrangian":
+                multipliers = {n: torch.zeros_like(self.params[n]) for n in self.names}
+        best = Best(record, codes, self.rest())
+        return self.snapshot(mu, codes, multipliers, best, (record,))
+
+    def resolve_mu(self, train_loss: float, decoded: dict[str, Tensor]) -> MuSchedule:
+        """Resolve an automatic schedule from what direct compression costs."""
+        assert isinstance(self.recipe, LC)
+        if "auto" not in (self.recipe.mu.start, self.recipe.mu.factor):
+            return self.recipe.mu
+        with swapped(self.params, decoded):
+            increase = self.learner.sample_loss(self.model) - train_loss
+        distance = sum(float(gap.square().sum()) for gap in self.gaps(decoded).values())
+        iterations = self.learner.iterations(self.recipe.epochs_per_step)
+        return auto_mu.resolve(self.recipe, auto_mu.Problem(distance, increase, iterations))
+
+    def restore(self, state: State) -> None:
+        """Put the working copy, the learner and the random generators where a state left them."""
+        self.model.load_state_dict(state.weights)
+        self.learner.load_state(state.learner)
+        torch.set_rng_state(state.rng["cpu"])
+        if "cuda" in state.rng:
+            torch.cuda.set_rng_state(state.rng["cuda"])
+
+    def finished(self, state: State) -> str | None:
+        """Return the final status if there is nothing left to do."""
+        if not isinstance(self.recipe, LC) or self.trivial:
+            return "finished"
+        last = state.history[-1]
+        if last.step > 0 and last.violation <= self.recipe.tolerance:
+            return "converged"
+        return "finished" if last.step >= state.mu.steps else None
+
+    def advance(self, state: State) -> State | None:
+        """One L step, one C step, one multiplier step; None if it diverged."""
+        assert isinstance(self.recipe, LC)
+        began = time.perf_counter()
+        index = state.history[-1].step
+        mu = state.mu.at(index)
+        epochs = self.recipe.epochs(index)
+        decoded = self.decode(state.codes)
+        multipliers = dict(state.multipliers)
+        penalty = Penalty(
+            [self.params[n] for n in self.names],
+            [decoded[n] for n in self.names],
+            [multipliers[n] for n in self.names] if multipliers else None,
+            mu,
+        )
+        budget = LStep(index, mu, learning_rate(self.recipe, index, mu), epochs)
+        train_loss = self.learner.learn(self.model, penalty, budget)
+        if not math.isfinite(train_loss) or not self.weights_finite():
+            return None
+        codes = self.c_step(state.codes, multipliers, mu)
+        decoded = self.decode(codes)
+        if multipliers:
+            gaps = self.gaps(decoded)
+            multipliers = {n: multipliers[n] - mu * gaps[n] for n in self.names}
+        record = self.record(index + 1, mu, epochs, train_loss, codes, decoded, began)
+        best = state.best
+        if best.beaten_by(record):
+            best = Best(record, codes, self.rest())
+        return self.snapshot(state.mu, codes, multipliers, best, (*state.history, record))
+
+    @torch.no_grad()
+    def c_step(
+        self, previous: dict[str, Code], multipliers: dict[str, Tensor], mu: float
+    ) -> dict[str, Code]:
+        """Project ``w − λ/mu`` task by task."""
+        codes = {}
+        for task in self.plan.tasks:
+            weights = tuple(
+                self.params[n].detach() - multipliers[n] / mu
+                if multipliers
+                else self.params[n].detach()
+                for n in task.params
+            )
+            codes[task.name] = task.compression.project(
+                weights, mu=mu, previous=previous.get(task.name)
+            )
+        return codes
+
+    def decode(self, codes: dict[str, Code]) -> dict[str, Tensor]:
+        """Return Δ(Θ) by parameter name."""
+        return {
+            name: value
+            for task in self.plan.tasks
+            for name, value in zip(task.params, codes[task.name].decode(), strict=True)
+        }
+
+    @torch.no_grad()
+    def gaps(self, decoded: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``w − Δ(Θ)`` by parameter name."""
+        return {name: self.params[name].detach() - value for name, value in decoded.items()}
+
+    def weights_finite(self) -> bool:
+        """Whether all parameters are finite."""
+        return all(bool(torch.isfinite(p).all()) for p in self.params.values())
+
+    def rest(self) -> dict[str, Tensor]:
+        """Return a copy of the state dict without the compressed parameters."""
+        compressed = set(self.names)
+        state = self.model.state_dict()
+        return {n: v.detach().clone() for n, v in state.items() if n not in compressed}
+
+    def record(
+        self,
+        step: int,
+        mu: float,
+        epochs: int,
+        train_loss: float,
+        codes: dict[str, Code],
+        decoded: dict[str, Tensor],
+        began: float,
+    ) -> StepRecord:
+        """Validate the compressed model and describe the step."""
+        with swapped(self.params, decoded):
+            validation = self.learner.validate(self.model)
+        gap = _norm(self.gaps(decoded).values())
+        size = _norm(self.params[name].detach() for name in self.names)
+        return StepRecord(
+            step=step,
+            mu=mu,
+            epochs=epochs,
+            train_loss=train_loss,
+            violation=gap / size if size else 0.0,
+            val_loss=validation.loss,
+            val_accuracy=validation.accuracy,
+            bits=sum(code.bits() for code in codes.values()),
+            seconds=time.perf_counter() - began,
+        )
+
+    def snapshot(
+        self,
+        mu: MuSchedule,
+        codes: dict[str, Code],
+        multipliers: dict[str, Tensor],
+        best: Best,
+        history: tuple[StepRecord, ...],
+    ) -> State:
+        """Return the state after a step; tensors the loop goes on changing are copied."""
+        weights = {n: v.detach().clone() for n, v in self.model.state_dict().items()}
+        rng = {"cpu": torch.get_rng_state()}
+        if any(p.is_cuda for p in self.params.values()):
+            rng["cuda"] = torch.cuda.get_rng_state()
+        learner = self.learner.state()
+        return State(mu, weights, codes, multipliers, best, history, learner, rng)
+
+
+def _norm(tensors: object) -> float:
+    return math.sqrt(sum(float(t.to(torch.float64).square().sum()) for t in tensors))  # type: ignore[attr-defined]

@@ -1,0 +1,43 @@
+"""Shared real input: scikit-learn's digits and a small network trained on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from autocompress import data as ac_data
+from autocompress import models as ac_models
+from autocompress.data import Data
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One thread per test process, and a reference cache that is not the user's."""
+    torch.set_num_threads(1)
+    before = os.environ.get("AUTOCOMPRESS_CACHE")
+    os.environ["AUTOCOMPRESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["AUTOCOMPRESS_CACHE"]
+    else:
+        os.environ["AUTOCOMPRESS_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def digits() -> Data:
+    return ac_data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def digits_cnn(digits: Data, _quiet_machine: None) -> nn.Module:
+    return ac_models.load("digits-cnn", digits)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return tmp_path / "run"

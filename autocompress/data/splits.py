@@ -15,8 +15,8 @@ def stratified(labels: Tensor, fractions: Sequence[float], seed: int) -> tuple[T
     """Divide examples into parts that each have the class proportions of the whole.
 
     Every class is shuffled and spread evenly over ``[0, 1)``; the examples, ordered by that
-    position, are cut into consecutive parts. So the sizes are exact (``round(fraction * n)``) and
-    a class's share of any part is within about one example of its due.
+    position, are cut into consecutive parts. So the sizes are exact (``round(fraction * n)``) and,
+    with classes of similar sizes, each part has within two examples of its due of every class.
 
     Args:
         labels: int64, ``(n,)``.

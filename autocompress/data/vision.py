@@ -61,13 +61,13 @@ class TorchvisionReader:
         cls = getattr(datasets, self.dataset)
         try:
             found = cls(str(root), train=train, download=False)
-        except RuntimeError:  # torchvision's "not found"
-            found = self._download(cls, spec, root, train=train)
         except Exception as error:  # whatever a truncated file makes it raise
-            raise DataError(
-                f"data set {spec.name!r}: the files in {root / self.folder} are damaged "
-                f"({type(error).__name__}: {error}): delete them and try again"
-            ) from error
+            if "Dataset not found" not in str(error):
+                raise DataError(
+                    f"data set {spec.name!r}: the files in {root / self.folder} are damaged "
+                    f"({type(error).__name__}: {error}): delete them and try again"
+                ) from error
+            found = self._download(cls, spec, root, train=train)
         return _as_images(found.data), torch.as_tensor(found.targets, dtype=torch.int64)
 
     def _download(self, cls: Any, spec: DataSpec, root: Path, *, train: bool) -> Any:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from autocompress.data import Data
@@ -48,7 +49,7 @@ def from_torchvision(name: str, classes: int) -> nn.Module:
         ) from error
 
 
-def from_factory(path: str, data: Data | None) -> nn.Module:
+def from_factory(path: str, data: Data | None, seed: int) -> nn.Module:
     """Call a user's factory, or copy a user's module.
 
     Args:
@@ -56,6 +57,7 @@ def from_factory(path: str, data: Data | None) -> nn.Module:
             class taking the data (:class:`~autocompress.data.Data`) or nothing, or a ready
             ``nn.Module``.
         data: What to call it with, if it takes an argument.
+        seed: Set as torch's global seed before the call; the caller restores the generator.
 
     Raises:
         ModelError: It cannot be imported, called, or does not give an ``nn.Module``.
@@ -68,6 +70,7 @@ def from_factory(path: str, data: Data | None) -> nn.Module:
     takes_data = _takes_data(path, factory)
     if takes_data and data is None:
         raise ModelError(f"model {path!r}: its factory takes the data, and none was given")
+    torch.manual_seed(seed)  # again: importing the module may have drawn numbers
     try:
         model = factory(data) if takes_data else factory()
     except Exception as error:  # whatever a user's code raises

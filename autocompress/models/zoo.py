@@ -112,20 +112,20 @@ def build(
         raise ConfigError(f"model {name!r}: give data, or both input_shape and classes")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _make(name, data, input_shape, classes)
+        model = _make(name, data, input_shape, classes, seed)
     model = model.to(data.device if data is not None else "cpu").eval()
     example = torch.zeros(2, *input_shape) if data is None else data.example(2)
     check_on(model, example, classes, name=name)
     return model
 
 
-def _make(name: str, data: Data | None, input_shape: Shape, classes: int) -> nn.Module:
+def _make(name: str, data: Data | None, input_shape: Shape, classes: int, seed: int) -> nn.Module:
     if name in ZOO:
         return ZOO[name].build(input_shape, classes)
     if name.startswith("torchvision:"):
         return from_torchvision(name.removeprefix("torchvision:"), classes)
     if ":" in name:
-        return from_factory(name, data)
+        return from_factory(name, data, seed)
     raise unknown("model", name, [*ZOO, "torchvision:NAME", "module:factory"])
 
 

@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from autocompress import data
+from autocompress.data import DataSpec
+from autocompress.errors import UnknownName
+
+
+def test_a_spec_survives_json_and_loads_the_same_data():
+    first = data.load("digits", seed=3, val_fraction=0.1)
+    spec = DataSpec.from_dict(json.loads(json.dumps(first.spec.to_dict())))
+    assert spec == first.spec
+    again = spec.load("cpu")
+    assert again.digest == first.digest
+    assert torch.equal(again.train.x, first.train.x)
+
+
+def test_a_relative_root_is_made_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    spec = DataSpec(name="mnist", root="sub/../data")
+    assert spec.root == str(Path(tmp_path, "data").resolve())
+
+
+def test_a_misspelt_key_is_explained():
+    with pytest.raises(UnknownName, match="did you mean 'root'"):
+        DataSpec.from_dict({"name": "digits", "rot": "x"})
+
+
+def test_examples_are_typical_and_repeatable():
+    digits = data.load("digits")
+    before = torch.get_rng_state()
+    x = digits.example(3)
+    assert x.shape == (3, 1, 8, 8)
+    assert x.dtype == torch.float32
+    assert torch.equal(x, digits.example(3))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_to_moves_every_split():
+    moved = data.load("digits").to("meta")
+    assert {s.device.type for s in (moved.train, moved.val, moved.test)} == {"meta"}
+    assert moved.device.type == "meta"
+
+
+def test_repr_says_what_it_is():
+    assert repr(data.load("digits")).startswith(
+        "Data('digits', train=1079, val=359, test=359, 1x8x8, 10 classes"
+    )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_device_does_not_change_the_data():
+    here, there = data.load("digits"), data.load("digits", device="cuda")
+    assert there.digest == here.digest
+    assert there.example().device.type == "cuda"
+    assert torch.allclose(there.train.x.cpu(), here.train.x, atol=1e-6)
+    order = [torch.Generator().manual_seed(0) for _ in range(2)]
+    on_here = next(here.train.batches(8, generator=order[0]))[1]
+    on_there = next(there.train.batches(8, generator=order[1]))[1]
+    assert torch.equal(on_here, on_there.cpu())

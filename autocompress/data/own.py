@@ -28,7 +28,7 @@ def from_tensors(
     test: Pair,
     classes: int | None = None,
     name: str = "tensors",
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> Data:
     """Make data of tensors or arrays; inputs are taken as they are (no scaling).
 
@@ -39,7 +39,7 @@ def from_tensors(
         test: The same, for reporting.
         classes: Number of classes; None for the largest training label plus one.
         name: Its name in reports.
-        device: Where to hold it.
+        device: Where to hold it; None for where the training inputs are.
 
     Raises:
         DataError: Lengths differ, an empty split, NaN or infinite inputs, labels that are not
@@ -55,8 +55,9 @@ def from_tensors(
             raise DataError(f"{where}: inputs of shape {tuple(x.shape[1:])}, but train has {shape}")
         check_labels(where, y, classes)
     content = digest("tensors/1", str(classes), *(part for pair in pairs.values() for part in pair))
+    target = pairs["train"][0].device if device is None else device
     train_split, val_split, test_split = (
-        TensorSplit(x.to(device), y.to(device)) for x, y in pairs.values()
+        TensorSplit(x.to(target), y.to(target)) for x, y in pairs.values()
     )
     return Data(name, train_split, val_split, test_split, shape, classes, content)
 

@@ -34,6 +34,11 @@ def test_arrays_and_other_number_types_are_converted():
     assert found.digest == from_tensors().digest
 
 
+def test_the_device_is_that_of_the_training_inputs_unless_given():
+    assert from_tensors().device == torch.device("cpu")
+    assert from_tensors(device="meta").device == torch.device("meta")
+
+
 def test_the_digest_sees_content_split_and_classes():
     x, y = pair()
     digests = {

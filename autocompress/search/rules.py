@@ -1,0 +1,252 @@
+"""Which layers a search space's schemes are for, and whether layers decide alone or together."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from autocompress.compression import Compression, Dense
+from autocompress.compression.base import Shapes
+from autocompress.errors import ConfigError, SchemeError, unknown
+from autocompress.layers import LayerInfo
+from autocompress.plan import Task, require_keys
+from autocompress.search.fitting import fit
+from autocompress.search.ranges import Chooser
+from autocompress.search.schemes import Option, parse_options
+
+Layers = tuple[LayerInfo, ...]
+KINDS = ("linear", "conv")
+_KEYS = ("kind", "last", "share", "joint", "name")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Schemes for some layers.
+
+    Args:
+        match: Layer names or patterns (``*``, ``?``, ``[]``), read in order; one that starts with
+            ``!`` takes layers away.
+        schemes: Options, YAML-like mappings or scheme objects; one of them is chosen.
+        kind: ``"linear"`` or ``"conv"``: only such layers.
+        last: Whether the model's output layer may be among them.
+        share: Whether all the layers take the same choice, each compressed by itself.
+        joint: Whether all the layers are one task, compressed together (implies one choice).
+        name: What parameters of a shared or joint choice are called; given by the patterns
+            otherwise.
+        where: File and key, for error messages.
+
+    Raises:
+        ConfigError, SchemeError: naming file, key, value and what is accepted.
+    """
+
+    match: tuple[str, ...]
+    schemes: tuple[Option, ...]
+    kind: str | None
+    last: bool
+    share: bool
+    joint: bool
+    name: str
+
+    def __init__(
+        self,
+        match: str | Iterable[str],
+        schemes: Sequence[Option | Compression | Mapping[str, Any]],
+        *,
+        kind: str | None = None,
+        last: bool = True,
+        share: bool = False,
+        joint: bool = False,
+        name: str = "",
+        where: str = "rule",
+    ) -> None:
+        patterns = (match,) if isinstance(match, str) else match
+        if (
+            not isinstance(patterns, Sequence)
+            or not patterns
+            or not all(
+                isinstance(pattern, str) and pattern.removeprefix("!") for pattern in patterns
+            )
+        ):
+            raise ConfigError(f"{where}.match = {match!r}: accepted is a pattern or a list of them")
+        if kind is not None and kind not in KINDS:
+            raise unknown("kind of layer", kind, KINDS, where=f"{where}.kind")
+        for key, value in (("last", last), ("share", share), ("joint", joint)):
+            if not isinstance(value, bool):
+                raise ConfigError(f"{where}.{key} = {value!r}: accepted is true or false")
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}.name = {name!r}: accepted is a text")
+        options = parse_options(schemes, f"{where}.schemes")
+        for option in options:
+            if joint and option.relative:
+                raise ConfigError(
+                    f"{where}: {option.label!r} has a rank_fraction, which joint layers of "
+                    f"different sizes do not agree on: use 'share: true', or 'rank'"
+                )
+        fields: dict[str, Any] = {
+            "match": tuple(patterns),
+            "schemes": options,
+            "kind": kind,
+            "last": last,
+        }
+        fields |= {"share": share, "joint": joint, "name": name or _name(tuple(patterns), kind)}
+        for key, value in fields.items():
+            object.__setattr__(self, key, value)
+
+    def select(self, layers: Layers, where: str) -> Layers:
+        """Return the layers the rule is for, in the model's order.
+
+        Raises:
+            UnknownName, ConfigError: a name or pattern that no layer of the model has.
+        """
+        names = [layer.name for layer in layers]
+        chosen: set[str] = set()
+        for pattern in self.match:
+            text = pattern.removeprefix("!")
+            found = {text} if text in names else {n for n in names if fnmatch.fnmatchcase(n, text)}
+            if not found and any(char in text for char in "*?["):
+                raise ConfigError(
+                    f"{where}.match: the pattern {pattern!r} matches no layer; the model's are "
+                    f"{', '.join(names) or 'none'}"
+                )
+            if not found:
+                raise unknown("layer", text, names, where=f"{where}.match")
+            chosen = chosen - found if pattern.startswith("!") else chosen | found
+        return tuple(
+            layer
+            for layer in layers
+            if layer.name in chosen
+            and self.kind in (None, layer.kind)
+            and (self.last or layer.index < len(layers) - 1)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the YAML data of this rule."""
+        data: dict[str, Any] = {"match": list(self.match), "name": self.name}
+        if self.kind:
+            data["kind"] = self.kind
+        data |= {"last": self.last, "share": self.share, "joint": self.joint}
+        return data | {"schemes": [option.to_data() for option in self.schemes]}
+
+    @classmethod
+    def from_dict(cls, data: Any, *, where: str = "rule") -> Self:
+        """Build a rule from YAML data.
+
+        Raises:
+            ConfigError, SchemeError: naming file, key, value and what is accepted.
+        """
+        require_keys(data, {"match", "schemes"}, where, _KEYS)
+        return cls(**data, where=where)
+
+
+def _name(match: tuple[str, ...], kind: str | None) -> str:
+    return ("all" if match == ("*",) else ",".join(match)) + (f"-{kind}" if kind else "")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that take one choice together.
+
+    Attributes:
+        name: The layer's name, or the rule's if it is shared or joint.
+        layers: The layers.
+        options: The schemes to choose from.
+        joint: Whether the layers are one task.
+        final: Index of the model's last layer, which cannot lose output channels.
+        where: File and key of the rule.
+    """
+
+    name: str
+    layers: Layers
+    options: tuple[Option, ...]
+    joint: bool
+    final: int
+    where: str
+
+    @property
+    def weights(self) -> dict[str, float] | None:
+        """Probability of each option by its label; None where all are equal."""
+        total = sum(option.weight for option in self.options)
+        weights = {option.label: option.weight / total for option in self.options}
+        return weights if len(set(weights.values())) > 1 else None
+
+    def sample(self, chooser: Chooser) -> list[Task]:
+        """Draw the group's tasks: none where the choice is no compression."""
+        labels = [option.label for option in self.options]
+        label = (
+            chooser.suggest_categorical(f"{self.name}.scheme", labels) if labels[1:] else labels[0]
+        )
+        option = self.options[labels.index(label)]
+        return self.tasks(option, option.node.sample(chooser, f"{self.name}.{label}"))
+
+    def tasks(self, option: Option, values: Mapping[str, Any]) -> list[Task]:
+        """Return the tasks of one of the options, with its sampled values."""
+        layers = [x for x in self.layers if x.index != self.final or not option.structured]
+        parts = [(self.name, layers)] if self.joint else [(_task_name(x), [x]) for x in layers]
+        tasks = []
+        for name, members in parts:
+            where = f"{self.where}: {option.label!r} on {', '.join(x.name for x in members)}"
+            try:
+                compression = fit(values, _shapes(members, option.structured), where=where)
+            except SchemeError as error:
+                text = str(error)
+                raise SchemeError(text if text.startswith(where) else f"{where}: {text}") from None
+            if not isinstance(compression, Dense):
+                tasks.append(Task(name, [x.weight for x in members], compression))
+        return tasks
+
+
+def make_groups(rules: Sequence[Rule], layers: Layers, source: str) -> tuple[Group, ...]:
+    """Deal out a model's layers: each goes to the first rule that is for it.
+
+    Layers no rule is for stay dense, as does an output layer offered structured schemes only.
+
+    Raises:
+        ConfigError: a pattern without a layer, no layer for any rule, or two groups of one name.
+    """
+    taken: set[str] = set()
+    groups: list[Group] = []
+    final = len(layers) - 1
+    for i, rule in enumerate(rules):
+        where = f"{source}: layers[{i}]" if source else f"layers[{i}]"
+        chosen = tuple(x for x in rule.select(layers, where) if x.name not in taken)
+        taken |= {x.name for x in chosen}
+        together = rule.share or rule.joint
+        parts = [(rule.name, chosen)] if together else [(_task_name(x), (x,)) for x in chosen]
+        for name, members in parts:
+            inner = any(x.index != final for x in members)
+            options = tuple(o for o in rule.schemes if inner or not o.structured)
+            if members and options:
+                groups.append(Group(name, members, options, rule.joint, final, where))
+    if not taken:
+        raise ConfigError(
+            f"{source or 'search space'}: no rule is for any layer of the model; its layers are "
+            f"{', '.join(f'{x.name} ({x.kind})' for x in layers) or 'none'}"
+        )
+    _check_names(groups)
+    return tuple(groups)
+
+
+def _check_names(groups: Sequence[Group]) -> None:
+    names = [group.name for group in groups]
+    layers = [_task_name(x) for group in groups if not group.joint for x in group.layers]
+    for group in groups:
+        alone = [_task_name(x) for x in group.layers] == [group.name]
+        if names.count(group.name) > 1 or (not alone and group.name in layers):
+            raise ConfigError(
+                f"{group.where}: the name {group.name!r} is taken: give the rule another 'name'"
+            )
+
+
+def _task_name(layer: LayerInfo) -> str:
+    return layer.name or "model"
+
+
+def _shapes(layers: Sequence[LayerInfo], structured: bool) -> Shapes:
+    shapes: list[tuple[int, ...]] = []
+    for layer in layers:
+        shapes.append(layer.shape)
+        if structured:
+            shapes += [(layer.shape[0],)] * len(layer.channel_params)
+    return tuple(shapes)

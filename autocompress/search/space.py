@@ -1,0 +1,205 @@
+"""The search space: what candidates there are for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from autocompress import catalog, yamlio
+from autocompress.errors import ConfigError
+from autocompress.plan import Plan, Task, require_keys
+from autocompress.recipe import (
+    LC,
+    SGD,
+    Adam,
+    Candidate,
+    Direct,
+    MuSchedule,
+    Recipe,
+    recipe_from_dict,
+)
+from autocompress.search.grammar import parse
+from autocompress.search.ranges import Choice, Chooser, Constant, Node, Record
+from autocompress.search.rules import Group, Layers, Rule, make_groups
+
+
+def _whole(annotation: Any) -> bool:
+    """Whether a settings field holds integers (and perhaps a word or None, but no fractions)."""
+    args = get_args(annotation)
+    parts = [part for arg in args for part in (get_args(arg) or (arg,))] if args else [annotation]
+    return int in parts and float not in parts
+
+
+_INTEGERS = {
+    name
+    for settings in (LC, MuSchedule, SGD, Adam)
+    for name, info in settings.model_fields.items()
+    if _whole(info.annotation)
+}
+
+
+@dataclass(frozen=True)
+class RecipeSpace:
+    """The recipes of a search space: a method, and the fields of ``LC`` with ranges.
+
+    Attributes:
+        method: ``"lc"``, ``"direct"`` or a choice of both.
+        fields: What is given to ``LC``; not sampled for ``"direct"``.
+    """
+
+    method: Node = field(default_factory=lambda: Constant("lc"))
+    fields: Record = field(default_factory=lambda: Record(()))
+
+    def sample(self, chooser: Chooser) -> Recipe:
+        """Draw a recipe; parameters are called ``"recipe.mu.start"`` and so on."""
+        if self.method.sample(chooser, "recipe.method") == "direct":
+            return Direct()
+        return recipe_from_dict(self.fields.sample(chooser, "recipe"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the YAML data of this part."""
+        return {"method": self.method.to_data(), **self.fields.to_data()}
+
+    @classmethod
+    def from_dict(cls, data: Any, *, where: str = "recipe") -> Self:
+        """Build the recipes from YAML data, trying both ends of every range.
+
+        Raises:
+            ConfigError: naming file, key, value and what is accepted.
+        """
+        if isinstance(data, (LC, Direct)):
+            data = data.model_dump(mode="json")
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{where}: expected a mapping of recipe fields, not {data!r}")
+        method = parse(data.get("method", "lc"), f"{where}.method")
+        rest = {key: value for key, value in data.items() if key != "method"}
+        fields = Record(
+            tuple((k, parse(v, f"{where}.{k}", integers=_INTEGERS, key=k)) for k, v in rest.items())
+        )
+        for name in method.corners():
+            shared = isinstance(method, Choice) and name == "direct"
+            for corner in Record(()).corners() if shared else fields.corners():
+                recipe_from_dict({**corner, "method": name}, where=where)
+        return cls(method, fields)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Layers, the schemes offered to them, and the recipes.
+
+    Attributes:
+        name: How reports call it.
+        rules: Each layer takes the first rule that is for it; layers without one stay dense.
+        recipe: The recipes.
+        doc: One sentence for ``autocompress list spaces``.
+        source: The file it was read from, for error messages.
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+    recipe: RecipeSpace
+    doc: str = ""
+    source: str = field(default="", compare=False)
+
+    def __init__(
+        self,
+        name: str,
+        rules: Iterable[Rule],
+        recipe: RecipeSpace | Recipe | Mapping[str, Any] | None = None,
+        doc: str = "",
+        source: str = "",
+    ) -> None:
+        where = f"{source}: recipe" if source else "recipe"
+        if not isinstance(recipe, RecipeSpace):
+            recipe = RecipeSpace.from_dict({} if recipe is None else recipe, where=where)
+        fields = {"name": name, "rules": tuple(rules), "recipe": recipe, "doc": doc}
+        for key, value in (fields | {"source": source}).items():
+            object.__setattr__(self, key, value)
+        if not self.rules:
+            raise ConfigError(
+                f"{source or 'search space'}: at least one rule is needed in 'layers'"
+            )
+
+    def groups(self, layers: Layers) -> tuple[Group, ...]:
+        """Return which layers of a model choose together, and what from.
+
+        Raises:
+            ConfigError: the space does not fit the model.
+        """
+        return make_groups(self.rules, layers, self.source)
+
+    def sample(self, chooser: Chooser, layers: Layers) -> Candidate:
+        """Draw a candidate for a model.
+
+        Args:
+            chooser: Who decides: an Optuna trial, or anything with its ``suggest_`` methods.
+            layers: The model's layers, see :func:`autocompress.layers.find_layers`.
+
+        Raises:
+            ConfigError, SchemeError: the space does not fit the model.
+        """
+        tasks: list[Task] = []
+        for group in self.groups(layers):
+            tasks += group.sample(chooser)
+        return Candidate(Plan(tasks), self.recipe.sample(chooser))
+
+    def check(self, layers: Layers) -> None:
+        """Raise unless every candidate of the space is possible on a model.
+
+        Raises:
+            ConfigError, SchemeError: naming file, key, value and what is accepted.
+        """
+        for group in self.groups(layers):
+            for option in group.options:
+                for corner in option.node.corners():
+                    group.tasks(option, corner)
+
+    def weights(self, layers: Layers) -> dict[str, dict[str, float]]:
+        """Return the probabilities of unequally weighted options, by parameter name.
+
+        They are prior probabilities: random draws follow them (all draws of the random sampler,
+        the first trials and the mutations of the others); from then on the sampler goes by
+        results.
+        """
+        weights = {f"{group.name}.scheme": group.weights for group in self.groups(layers)}
+        return {name: found for name, found in weights.items() if found}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole space as JSON data, defaults included."""
+        layers = [rule.to_dict() for rule in self.rules]
+        return {
+            "name": self.name,
+            "doc": self.doc,
+            "layers": layers,
+            "recipe": self.recipe.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any, *, source: str = "") -> Self:
+        """Build a space from YAML data: ``layers``, and perhaps ``name``, ``doc``, ``recipe``.
+
+        Raises:
+            ConfigError, SchemeError: naming file, key, value and what is accepted.
+        """
+        require_keys(data, {"layers"}, source or "search space", ("name", "doc", "recipe"))
+        layers = data["layers"]
+        prefix = f"{source}: " if source else ""
+        if not isinstance(layers, Sequence) or isinstance(layers, str):
+            raise ConfigError(f"{prefix}layers = {layers!r}: accepted is a list of rules")
+        rules = [
+            Rule.from_dict(item, where=f"{prefix}layers[{i}]") for i, item in enumerate(layers)
+        ]
+        name, doc = str(data.get("name", "custom")), str(data.get("doc", ""))
+        return cls(name, rules, data.get("recipe"), doc, source)
+
+    @classmethod
+    def load(cls, name: str | Path) -> Self:
+        """Read a space from a YAML file, given by path or by the name of a ready-made one.
+
+        Raises:
+            ConfigError, SchemeError: naming file, key, value and what is accepted.
+        """
+        path = catalog.find(catalog.SPACES, name)
+        return cls.from_dict({"name": path.stem, **yamlio.load(path)}, source=str(path))

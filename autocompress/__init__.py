@@ -1,1 +1,93 @@
-"""autocompress."""
+"""autocompress: find the accuracy-compression frontier of a neural network.
+
+    >>> import autocompress as ac
+    >>> data = ac.data.load("digits")
+    >>> model = ac.models.load("digits-cnn", data)
+    >>> plan = ac.Plan([ac.Task("all", ["*.weight"], ac.Prune(density=0.05))])
+    >>> result = ac.compress(model, plan, ac.LC(), data)      # one plan
+    >>> study = ac.search(ac.Sweep(model=model, data=data))   # a whole frontier
+
+Names are imported when they are first used, so ``import autocompress`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autocompress import data, errors, lc, metrics, models
+    from autocompress.analysis.front import Front
+    from autocompress.api import compress
+    from autocompress.compressed import Compressed, load
+    from autocompress.compression import (
+        Additive,
+        Cast,
+        Code,
+        Codebook,
+        Compose,
+        Compression,
+        Dense,
+        LowRank,
+        Prune,
+        StructurePrune,
+    )
+    from autocompress.config import Sweep
+    from autocompress.plan import Plan, Task
+    from autocompress.recipe import LC, SGD, Adam, Candidate, Direct, MuSchedule
+    from autocompress.report import plots
+    from autocompress.sweep import resume, search
+
+__version__ = "0.1.0"
+
+# name -> module, or module:attribute
+_EXPORTS = {
+    "LC": "autocompress.recipe:LC",
+    "SGD": "autocompress.recipe:SGD",
+    "Adam": "autocompress.recipe:Adam",
+    "Additive": "autocompress.compression:Additive",
+    "Candidate": "autocompress.recipe:Candidate",
+    "Cast": "autocompress.compression:Cast",
+    "Code": "autocompress.compression:Code",
+    "Codebook": "autocompress.compression:Codebook",
+    "Compose": "autocompress.compression:Compose",
+    "Compressed": "autocompress.compressed:Compressed",
+    "Compression": "autocompress.compression:Compression",
+    "Dense": "autocompress.compression:Dense",
+    "Direct": "autocompress.recipe:Direct",
+    "Front": "autocompress.analysis.front:Front",
+    "LowRank": "autocompress.compression:LowRank",
+    "MuSchedule": "autocompress.recipe:MuSchedule",
+    "Plan": "autocompress.plan:Plan",
+    "Prune": "autocompress.compression:Prune",
+    "StructurePrune": "autocompress.compression:StructurePrune",
+    "Sweep": "autocompress.config:Sweep",
+    "Task": "autocompress.plan:Task",
+    "compress": "autocompress.api:compress",
+    "data": "autocompress.data",
+    "errors": "autocompress.errors",
+    "lc": "autocompress.lc",
+    "load": "autocompress.compressed:load",
+    "metrics": "autocompress.metrics",
+    "models": "autocompress.models",
+    "plots": "autocompress.report.plots",
+    "resume": "autocompress.sweep:resume",
+    "search": "autocompress.sweep:search",
+}
+
+__all__ = [*_EXPORTS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'autocompress' has no attribute {name!r}")
+    module, _, attribute = _EXPORTS[name].partition(":")
+    value = importlib.import_module(module)
+    result = getattr(value, attribute) if attribute else value
+    globals()[name] = result
+    return result
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

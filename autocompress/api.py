@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from os import PathLike
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def compress(
         path = Path(checkpoint)
         identity = digest_of(
             {
+                "model": _weights_digest(model),
                 "plan": resolved.to_dict(),
                 "recipe": recipe.model_dump(mode="json"),
                 "data": data.digest,
@@ -115,6 +117,14 @@ def _check_input(model: nn.Module, data: Data) -> None:
             f"the model's output is {tuple(outputs.shape)}; the data {data.name!r} has "
             f"{data.classes} classes and needs (batch, {data.classes})"
         )
+
+
+def _weights_digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _cuda_devices(model: nn.Module) -> list[int]:

@@ -1,0 +1,30 @@
+"""The public names, pinned."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import autocompress as ac
+
+PUBLIC = {
+    "Adam", "Additive", "Candidate", "Cast", "Code", "Codebook", "Compose", "Compressed",
+    "Compression", "Dense", "Direct", "Front", "LC", "LowRank", "MuSchedule", "Plan", "Prune",
+    "SGD", "StructurePrune", "Sweep", "Task", "__version__", "compress", "data", "errors", "lc",
+    "load", "metrics", "models", "plots", "resume", "search",
+}  # fmt: skip
+
+
+def test_public_names_are_pinned_and_all_exist() -> None:
+    assert set(ac.__all__) == PUBLIC
+    for name in PUBLIC:
+        assert getattr(ac, name) is not None
+    assert set(dir(ac)) >= PUBLIC
+    assert callable(ac.search)
+    assert callable(ac.compress)
+
+
+def test_importing_the_package_is_light() -> None:
+    code = "import sys, autocompress; print([m for m in ('torch', 'optuna', 'ray') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -66,7 +66,7 @@ def _factored(
         lambda names: factorize(copy.deepcopy(base), [factors[name] for name in names]),
         list(factors),
         lambda module: probe.agrees(module, exact=False),
-        "stays one layer: the model computes something else with two",
+        "kept as one layer, since the model computes something else with two",
     )
     return module, [factors[name] for name in layers]
 
@@ -81,8 +81,8 @@ def _thinned(base: nn.Module, plan: Plan, codes: Mapping[str, Code], example: Te
         lambda names: thin(copy.deepcopy(base), names, zeros, example),
         list(zeros),
         lambda module: probe.agrees(module, exact=True),
-        "keeps its zero channels: the model computes something else without them, or its graph "
-        "could not be traced",
+        "kept with zero channels, since the model computes something else without them or its "
+        "graph could not be traced",
     )
     return module
 
@@ -101,24 +101,26 @@ def _most(
         rewrite: Makes a new model with the given layers rewritten.
         layers: Paths of the layers that could be.
         correct: Whether a rewritten model will do.
-        complaint: The warning for a layer left out, after its name.
+        complaint: The warning for layers left out, after their names.
 
     Returns:
         The rewritten model and the layers it is rewritten in.
     """
-    if not layers:
-        return base, []
-    every = _attempt(rewrite, layers, correct)
-    if every is not None:
-        return every, layers
-    best, accepted = base, list[str]()
-    for layer in layers:
-        candidate = _attempt(rewrite, [*accepted, layer], correct)
-        if candidate is None:
-            warnings.warn(f"layer {layer!r} {complaint}", AutocompressWarning, stacklevel=4)
+    best, accepted, refused = base, list[str](), list[str]()
+    # the whole list first; where it fails its halves, down to single layers
+    pending = [layers] if layers else []
+    while pending:
+        part = pending.pop()
+        candidate = _attempt(rewrite, [*accepted, *part], correct)
+        if candidate is not None:
+            best, accepted = candidate, [*accepted, *part]
+        elif len(part) == 1:
+            refused += part
         else:
-            accepted.append(layer)
-            best = candidate
+            half = len(part) // 2
+            pending += [part[half:], part[:half]]
+    if refused:
+        warnings.warn(f"{', '.join(refused)}: {complaint}", AutocompressWarning, stacklevel=4)
     return best, accepted
 
 

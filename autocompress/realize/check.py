@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from autocompress.errors import ModelError
 
-_RANDOM_INPUTS = 3
+_RANDOM_INPUTS = 8
+_RANDOM_NUMBERS = 2**15  # fewer inputs, but one, when they are large
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Probe:
         inputs = example.detach().clone()
         if inputs.is_floating_point():
             generator = torch.Generator().manual_seed(0)
-            shape = (_RANDOM_INPUTS, *inputs.shape[1:])
+            fitting = _RANDOM_NUMBERS // max(1, inputs[0].numel())
+            shape = (max(1, min(_RANDOM_INPUTS, fitting)), *inputs.shape[1:])
             random = torch.randn(shape, generator=generator, dtype=torch.float64)
             inputs = torch.cat([inputs[:1], random.to(inputs)])
         noise = 0.3 * math.sqrt(torch.finfo(own).eps) if own.is_floating_point else 1e-4

@@ -171,9 +171,9 @@ def test_grouped_convolutions_stay_and_the_rest_is_thinned() -> None:
 
 
 def test_an_activation_that_is_not_zero_at_zero_keeps_its_channels() -> None:
-    with pytest.warns(AutocompressWarning, match="keeps its zero channels") as caught:
+    with pytest.warns(AutocompressWarning, match="1, 3: kept with zero channels") as caught:
         _, small, _ = thinned(mlp(nn.Sigmoid), prune(("1.weight", "3.weight")))
-    assert [str(w.message).split("'")[1] for w in caught] == ["1", "3"]
+    assert len(caught) == 1
     assert isinstance(small, nn.Sequential)
     assert small[1].out_features == 30
 
@@ -181,7 +181,7 @@ def test_an_activation_that_is_not_zero_at_zero_keeps_its_channels() -> None:
 def test_layers_that_can_be_thinned_are_when_another_cannot() -> None:
     model = mlp(nn.ReLU)
     model[2] = nn.Sigmoid()
-    with pytest.warns(AutocompressWarning, match="'1'"):
+    with pytest.warns(AutocompressWarning, match="^1: kept"):
         _, small, code = thinned(model, prune(("1.weight", "3.weight")))
     assert isinstance(small, nn.Sequential)
     assert small[3].weight.shape == (kept(code)[1], 30)
@@ -203,7 +203,7 @@ class FixedView(nn.Module):
 
 
 def test_a_forward_that_relies_on_a_size_keeps_it() -> None:
-    with pytest.warns(AutocompressWarning, match="'conv'"):
+    with pytest.warns(AutocompressWarning, match="^conv: kept"):
         _, small, code = thinned(FixedView(), prune(("conv.weight", "fc1.weight")))
     assert isinstance(small, FixedView)
     assert small.conv.out_channels == 4

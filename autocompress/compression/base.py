@@ -167,8 +167,10 @@ def flatten(weights: Tensors) -> Tensor:
 
 def require_finite(tensor: Tensor) -> None:
     """Raise SchemeError if any element is NaN or infinite."""
-    # NaN and infinity survive a sum of magnitudes; float64 keeps a sum of large ones finite
-    if not bool(torch.isfinite(tensor.abs().sum(dtype=torch.float64))):
+    # NaN and infinity survive a sum of magnitudes, which is quicker than looking at each; the sum
+    # of finite ones can overflow only in float64
+    total = tensor.abs().sum(dtype=torch.float64)
+    if not bool(torch.isfinite(total)) and not bool(torch.isfinite(tensor).all()):
         raise SchemeError("weights contain NaN or infinity: nothing can be compressed")
 
 

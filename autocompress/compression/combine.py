@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
@@ -134,10 +135,11 @@ class Additive(Compression):
         object.__setattr__(self, "of", _terms("additive", of, 2))
         object.__setattr__(self, "tolerance", tolerance)
         object.__setattr__(self, "max_sweeps", max_sweeps)
-        if not tolerance >= 0 or max_sweeps < 1:
+        numbers = isinstance(tolerance, (int, float)) and isinstance(max_sweeps, int)
+        if not numbers or not tolerance >= 0 or max_sweeps < 1:
             raise SchemeError(
-                f"additive: tolerance = {tolerance!r} must be >= 0 and max_sweeps = "
-                f"{max_sweeps!r} at least 1"
+                f"additive: tolerance = {tolerance!r} must be a number >= 0 and max_sweeps = "
+                f"{max_sweeps!r} an integer of at least 1"
             )
         if any(term.structured for term in self.of):
             raise SchemeError("additive: a structured scheme cannot be a term, its sum is not")
@@ -149,12 +151,13 @@ class Additive(Compression):
         residual = [w.detach().clone() for w in weights]
         for code in codes:
             _add(residual, code, -1.0)
-        error = _energy(residual) if warm else float("inf")
+        error = _energy(residual) if warm else math.inf
         for _ in range(self.max_sweeps):
             before = error
             for position, term in enumerate(self.of):
                 error = self._refit(codes, residual, position, term, mu)
-            if before - error <= self.tolerance * before:
+            # a first cold sweep has nothing to be compared with
+            if before < math.inf and before - error <= self.tolerance * before:
                 break
         return AdditiveCode(tuple(code for code in codes if code is not None))
 

@@ -114,10 +114,32 @@ class Cast(Compression):
 
     def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> DenseCode:
         del mu, previous
-        flat, target = flatten(weights), CASTS[self.dtype]
-        largest = torch.finfo(target).max
-        return DenseCode(flat.clamp(-largest, largest).to(target), shapes_of(weights), flat.dtype)
+        flat = flatten(weights)
+        return DenseCode(nearest(flat, CASTS[self.dtype]), shapes_of(weights), flat.dtype)
 
     def check(self, shapes: Shapes) -> None:
         if not shapes:
             raise SchemeError("cast needs at least one weight tensor")
+
+
+def nearest(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the nearest finite numbers of a 16-bit dtype, ties to even, in that dtype."""
+    # 16-bit formats cannot hold each other's largest number
+    wide = values if values.dtype == torch.float64 else values.to(torch.float32)
+    largest = torch.finfo(dtype).max
+    inside = wide.clamp(-largest, largest)
+    return (_round_to_odd(inside) if inside.dtype == torch.float64 else inside).to(dtype)
+
+
+def _round_to_odd(values: Tensor) -> Tensor:
+    """Convert float64 to float32 such that rounding once more is as good as rounding once.
+
+    torch goes from float64 to 16 bits by way of float32, where a number a little off the middle of
+    two 16-bit ones may become the middle itself. Rounding towards zero, with the last bit set where
+    anything was lost, keeps the side it was on (Boldo & Melquiond 2008).
+    """
+    rounded = values.to(torch.float32)
+    away = (rounded.to(torch.float64).abs() > values.abs()).to(torch.int32)
+    towards_zero = rounded.view(torch.int32) - away
+    lost = (towards_zero.view(torch.float32).to(torch.float64) != values).to(torch.int32)
+    return (towards_zero | lost).view(torch.float32)

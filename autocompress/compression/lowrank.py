@@ -129,7 +129,9 @@ class LowRank(Compression):
     Every tensor of a task is factorized by itself, at the same rank.
 
     Args:
-        rank: The rank r >= 1. A rank that reaches a layer's full rank leaves that layer dense.
+        rank: The rank r >= 1. A layer whose full rank it reaches is stored as factors all the same,
+            which is exact up to rounding and takes more room than the layer;
+            :meth:`canonical` is dense where it reaches that of all layers.
         conv: How a convolution becomes a matrix: ``"channel"`` or ``"spatial"``, see
             :func:`matrix_shape`.
     """
@@ -173,6 +175,8 @@ class LowRank(Compression):
 
 def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return U ``(m, r)`` and V ``(r, n)`` whose product is the best rank-r approximation."""
-    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    # there is no decomposition in half precision
+    wide = matrix if matrix.dtype == torch.float64 else matrix.to(torch.float32)
+    u, s, vh = torch.linalg.svd(wide, full_matrices=False)
     root = s[:rank].sqrt()
-    return u[:, :rank] * root, root[:, None] * vh[:rank]
+    return (u[:, :rank] * root).to(matrix.dtype), (root[:, None] * vh[:rank]).to(matrix.dtype)

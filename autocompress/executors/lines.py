@@ -1,0 +1,70 @@
+"""The lines over which workers report: one connection each, nothing shared between them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Client, Connection, Listener
+from typing import Any, TypeAlias
+
+Message: TypeAlias = dict[str, Any]
+"""``number`` of the job, and one of ``process``, ``step``, ``result``."""
+
+
+class Lines:
+    """Accepts workers' connections and passes on what they say, in each worker's order.
+
+    Messages are JSON: nothing a worker sends is executed.
+
+    Args:
+        hear: Called with every message, from other threads.
+
+    Attributes:
+        address: Where workers connect to.
+        authkey: What they must know to.
+        opened: How many have connected so far.
+    """
+
+    def __init__(self, hear: Callable[[Message], object]) -> None:
+        self.authkey = os.urandom(32)
+        self.opened = 0
+        self._hear = hear
+        self._listener = _listener(self.authkey)
+        self._closed = False
+        self.address: Any = self._listener.address
+        threading.Thread(target=self._accept, name="autocompress-accept", daemon=True).start()
+
+    def close(self) -> None:
+        """Accept no more workers."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            Client(self.address).close()  # wakes the accepting thread, which closing would not
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                line = self._listener.accept()
+            except Exception:  # a stranger, a worker that died just now, or we are closed
+                continue
+            self.opened += 1
+            threading.Thread(target=self._listen, args=(line,), daemon=True).start()
+
+    def _listen(self, line: Connection) -> None:
+        with line:
+            while True:
+                try:
+                    message = json.loads(line.recv_bytes())
+                except (EOFError, OSError, ValueError):  # its worker is gone
+                    return
+                self._hear(message)
+
+
+def _listener(authkey: bytes) -> Listener:
+    try:
+        return Listener(authkey=authkey, backlog=16)
+    except OSError:  # a temporary folder whose path is too long for a socket
+        return Listener(("localhost", 0), authkey=authkey, backlog=16)

@@ -1,0 +1,119 @@
+"""What runs inside a worker process of the local executor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Client, Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autocompress.errors import AutocompressError, ExecutorError
+from autocompress.executors.shipping import unpack
+from autocompress.lc import StepRecord
+from autocompress.search.trial import LOG, Job, TrialContext, TrialResult, run_job
+
+RunJob = Callable[[Job, TrialContext, Callable[[StepRecord], object]], TrialResult]
+
+
+class _Worker:
+    """The one worker of this process: its context, and its line to the driver."""
+
+    def __init__(self, context: TrialContext, link: Connection, run: RunJob) -> None:
+        self.context = context
+        self.link = link
+        self.run = run
+
+    def send(self, **message: Any) -> None:
+        """Tell the driver something; without a driver there is nothing left to work for."""
+        try:
+            self.link.send_bytes(json.dumps(message).encode())
+        except OSError:
+            os._exit(1)
+
+    def work(self, job: Job) -> None:
+        """Run a job, telling the driver of its begin, its steps and its result."""
+        self.send(number=job.number, process=os.getpid())
+
+        def on_step(record: StepRecord) -> None:
+            self.send(number=job.number, step=asdict(record))
+
+        with _output_to(Path(job.folder) / LOG):
+            result = self.run(job, self.context, on_step)
+        self.send(number=job.number, result=result.to_dict())
+
+
+_worker: _Worker | None = None
+_failure = "its initializer did not run"
+
+
+def initialize(
+    payload: bytes, address: Any, authkey: bytes, threads: int, run: RunJob = run_job
+) -> None:
+    """Prepare this process for jobs; called once, when it starts.
+
+    What goes wrong with the context is kept for the first job to tell: a pool only knows that an
+    initializer failed, not why.
+    """
+    global _worker, _failure
+    _watch_parent()
+    if hasattr(signal, "pthread_sigmask"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    torch.set_num_threads(threads)
+    try:
+        _worker = _Worker(unpack(payload), Client(address, authkey=authkey), run)
+    except AutocompressError as error:
+        _failure = str(error)
+    except Exception as error:  # whatever a user's class raises when it is put together again
+        _failure = f"{type(error).__name__}: {error}"
+
+
+def run_batch(jobs: Sequence[dict[str, Any]]) -> None:
+    """Run a batch of jobs, one after the other; results go over the line as they come.
+
+    Raises:
+        ExecutorError: this process could not be prepared.
+    """
+    if _worker is None:
+        raise ExecutorError(
+            f"a worker process cannot load the model and the data: {_failure}; make them "
+            f"importable there, or run the trials in this process with jobs=0"
+        )
+    for job in jobs:
+        _worker.work(Job(**job))
+
+
+@contextlib.contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """Send what the model prints or warns of to the trial's log, not over the driver's display."""
+    with (
+        open(log, "a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        yield
+
+
+def _watch_parent() -> None:
+    """End this process as soon as the driver is gone, however it went.
+
+    Otherwise a worker would go on writing into trials that a resumed sweep is running again.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="autocompress-parent-watch", daemon=True).start()

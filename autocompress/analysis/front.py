@@ -31,6 +31,7 @@ class Front:
         objectives: What was optimized.
         reference: Metrics of the uncompressed model.
         considered: All trials the front was taken from, by number.
+        ranked: Those of them that could be ranked, by number.
     """
 
     records: tuple[TrialRecord, ...]
@@ -38,6 +39,7 @@ class Front:
     objectives: Objectives
     reference: Mapping[str, float] = field(default_factory=dict)
     considered: tuple[TrialRecord, ...] = ()
+    ranked: tuple[TrialRecord, ...] = ()
 
     @classmethod
     def from_records(
@@ -70,7 +72,7 @@ class Front:
         left_out |= _dominated_by(ranked, points, on_front)
         order = sorted(np.flatnonzero(on_front), key=lambda row: float(points[row, 0]))
         members = tuple(ranked[row] for row in order)
-        return cls(members, left_out, objectives, dict(reference or {}), considered)
+        return cls(members, left_out, objectives, dict(reference or {}), considered, tuple(ranked))
 
     def __len__(self) -> int:
         return len(self.records)

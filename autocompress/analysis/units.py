@@ -33,7 +33,7 @@ class Quantity:
     """What a metric measures, for labels.
 
     Attributes:
-        label: A few words, lower case: ``"packed file"``.
+        label: A few words, lower case: ``"packed file size"``.
         kind: How values are written: ``"bytes"`` as KB or MB (powers of 1000), ``"fraction"`` in
             percent, ``"count"`` as K or M, ``"time"`` in milliseconds, ``"ratio"`` with a ×.
     """
@@ -46,7 +46,7 @@ _KNOWN = {
     "accuracy": Quantity("accuracy", "fraction"),
     "error": Quantity("error", "fraction"),
     "loss": Quantity("loss"),
-    "bytes": Quantity("packed file", "bytes"),
+    "bytes": Quantity("packed file size", "bytes"),
     "ratio": Quantity("compression ratio", "ratio"),
     "nonzeros": Quantity("nonzero weights", "count"),
     "flops": Quantity("FLOPs", "count"),

@@ -1,0 +1,1 @@
+"""Plots, tables and a page of a study; reads records, runs nothing."""

@@ -50,13 +50,12 @@ _KNOWN = {
     "ratio": Quantity("compression ratio", "ratio"),
     "nonzeros": Quantity("nonzero weights", "count"),
     "flops": Quantity("FLOPs", "count"),
-    "macs": Quantity("MACs", "count"),
     "params": Quantity("parameters", "count"),
     "latency": Quantity("latency, median", "time"),
     "latency_p50": Quantity("latency, median", "time"),
-    "latency_p90": Quantity("latency, 90th percentile", "time"),
-    "latency_p99": Quantity("latency, 99th percentile", "time"),
-    "latency_ratio": Quantity("latency relative to the reference", "ratio"),
+    "latency_p90": Quantity("latency, p90", "time"),
+    "latency_p99": Quantity("latency, p99", "time"),
+    "latency_ratio": Quantity("latency / reference", "ratio"),
 }
 
 

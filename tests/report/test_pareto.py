@@ -3,6 +3,7 @@ import pytest
 from autocompress.analysis import Front
 from autocompress.report.pareto import axis_label, note, pareto
 from autocompress.report.pareto_info import pairs, pareto_info
+from autocompress.search.objectives import Objective, Objectives
 from autocompress.search.record import Status
 from tests.analysis.records import ACCURACY_SIZE, record
 from tests.report.fake import ONE, THREE, TWO, make_study
@@ -31,6 +32,22 @@ def test_ticks_are_readable_at_any_size(size, spread):
     records = [record(i, 0.9 + 0.02 * i, size * spread**i) for i in range(4)]
     front = Front.from_records(records, ACCURACY_SIZE, {"accuracy": 0.97, "bytes": size * 2})
     check_figure(pareto(front))
+
+
+def test_every_usual_metric_has_a_readable_axis():
+    costs = {"flops": 3e5, "latency_ratio": 0.4, "latency_p99": 0.3, "error": 0.03, "loss": 0.1}
+    objectives = Objectives(
+        "many", tuple(Objective(name, "minimize", "log", worst=1e9) for name in costs)
+    )
+    records = [
+        record(i, metrics={name: v * 1.3 ** (i if j else -i) for j, (name, v) in enumerate(items)})
+        for i in range(5)
+        for items in [list(costs.items())]
+    ]
+    front = Front.from_records(records, objectives, {name: 2 * v for name, v in costs.items()})
+    for x, y in pairs(front):
+        check_figure(pareto(front, x, y))
+        check_figure(pareto(front, y, x))
 
 
 def test_the_plot_says_what_is_what(tmp_path):

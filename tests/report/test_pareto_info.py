@@ -111,6 +111,13 @@ def test_the_staircase_is_the_best_within_each_budget(rows):
     assert list(info.line.x) == sorted(info.line.x)
 
 
+def test_with_accuracy_across_the_staircase_is_the_least_size_for_each_accuracy():
+    front = front_of(record(0, 0.9, 100.0), record(1, 0.8, 40.0), record(2, 0.5, 10.0))
+    line = pareto_info(front, "accuracy", "bytes").line
+    assert line.x == (0.9, 0.8, 0.8, 0.5, 0.5)
+    assert line.y == (100.0, 100.0, 40.0, 40.0, 10.0)
+
+
 def test_with_one_objective_the_line_is_the_best_so_far():
     one = Objectives("one", (Objective("accuracy", "maximize", worst=0.1),))
     values = [0.5, 0.4, 0.7, 0.7, 0.9]

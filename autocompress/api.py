@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autocompress import lc
+from autocompress import lc, models
 from autocompress.compressed import Compressed, assemble, decode
 from autocompress.data import Data
 from autocompress.errors import ModelError
-from autocompress.lc.evaluate import Loss
+from autocompress.evaluation import Loss
 from autocompress.lc.loop import OnStep
 from autocompress.plan import Plan, digest_of
 from autocompress.recipe import LC, Recipe
@@ -60,7 +60,7 @@ def compress(
     recipe = LC() if recipe is None else recipe
     resolved = plan.resolve(model)
     example = data.example()
-    _check_input(model, data)
+    models.check(model, data)
     learner = lc.Trainer(data, recipe if isinstance(recipe, LC) else LC(), seed, loss)
     state, on_state = None, None
     if checkpoint is not None:
@@ -96,27 +96,6 @@ def compress(
         best_step=best.record.step,
         example=example,
     )
-
-
-def _check_input(model: nn.Module, data: Data) -> None:
-    """Fail early, with one clear error, where the model does not accept the data."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            outputs = model(data.example())
-    except Exception as error:
-        raise ModelError(
-            f"the model does not accept inputs of shape {tuple(data.input_shape)} "
-            f"(data {data.name!r}): {error}"
-        ) from error
-    finally:
-        model.train(training)
-    if outputs.shape != (1, data.classes):
-        raise ModelError(
-            f"the model's output is {tuple(outputs.shape)}; the data {data.name!r} has "
-            f"{data.classes} classes and needs (batch, {data.classes})"
-        )
 
 
 def _weights_digest(model: nn.Module) -> str:

@@ -126,10 +126,10 @@ def test_the_same_seed_repeats_and_the_global_generator_is_left_alone(
 
 
 def test_models_that_do_not_fit_the_data(digits: Data) -> None:
-    with pytest.raises(ModelError, match=r"does not accept inputs of shape \(1, 8, 8\)"):
+    with pytest.raises(ModelError, match=r"does not take inputs of shape \(1, 8, 8\)"):
         ac.compress(nn.Linear(5, 10), ac.Plan([]), ac.Direct(), digits)
     wrong = nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
-    with pytest.raises(ModelError, match="has 10 classes"):
+    with pytest.raises(ModelError, match="for 10 classes"):
         ac.compress(wrong, ac.Plan([]), ac.Direct(), digits)
     with pytest.raises(ModelError, match="needs data"):
         ac.compress(wrong, ac.Plan([]))

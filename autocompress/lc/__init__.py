@@ -1,6 +1,6 @@
 """The Learning-Compression algorithm: loop, penalty, learner, state. Knows nothing of search."""
 
-from autocompress.lc.evaluate import Evaluation, evaluate
+from autocompress.evaluation import Evaluation, evaluate
 from autocompress.lc.learner import Learner, LStep, Trainer
 from autocompress.lc.loop import run
 from autocompress.lc.penalty import Penalty, swapped

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autocompress.data import Data
-from autocompress.lc.evaluate import Evaluation, Loss, evaluate
+from autocompress.evaluation import Evaluation, Loss, evaluate
 from autocompress.lc.penalty import Penalty
 from autocompress.recipe import LC, SGD, Adam
 

@@ -2,7 +2,7 @@
 
 from autocompress.models.check import check
 from autocompress.models.reference import load
-from autocompress.models.training import Outcome, Training, evaluate, train
+from autocompress.models.training import Outcome, Training, train
 from autocompress.models.zoo import build, describe, names
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "build",
     "check",
     "describe",
-    "evaluate",
     "load",
     "names",
     "train",

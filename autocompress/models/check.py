@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-import torch
 from torch import Tensor, nn
 
 from autocompress.data import Data
 from autocompress.errors import ModelError
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode, without gradients; restore every submodule's own mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        # not inference_mode: what a forward caches there could not be trained with later
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+from autocompress.evaluation import evaluating
 
 
 def check(model: nn.Module, data: Data, *, name: str = "") -> None:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from autocompress.data import Data, Split
 from autocompress.errors import ModelError
-from autocompress.models.check import evaluating
+from autocompress.evaluation import evaluate
 from autocompress.settings import Settings
 
 Progress = Callable[[int, int, float], None]
@@ -78,22 +78,6 @@ class Outcome:
         return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
-def evaluate(model: nn.Module, split: Split, batch_size: int = 1024) -> tuple[float, float]:
-    """Measure a model in evaluation mode; it is left in the mode it was in.
-
-    Returns:
-        Accuracy in [0, 1], and mean cross-entropy in nats.
-    """
-    right = torch.zeros((), dtype=torch.int64, device=split.device)
-    loss = torch.zeros((), dtype=torch.float64, device=split.device)
-    with evaluating(model):
-        for x, y in split.batches(batch_size):
-            logits = model(x).float()
-            right += (logits.argmax(1) == y).sum()
-            loss += functional.cross_entropy(logits, y, reduction="sum")
-    return int(right) / len(split), float(loss) / len(split)
-
-
 def train(
     model: nn.Module,
     data: Data,
@@ -130,19 +114,24 @@ def train(
     return best
 
 
+def _outcome(epoch: int, model: nn.Module, data: Data) -> Outcome:
+    validation = evaluate(model, data.val)
+    return Outcome(epoch, validation.accuracy, validation.loss)
+
+
 def _epochs(
     model: nn.Module, data: Data, training: Training, seed: int, progress: Progress | None
 ) -> Outcome:
     optimizer = _optimizer(model, training)
     generator = torch.Generator().manual_seed(seed)
-    best = Outcome(0, *evaluate(model, data.val))
+    best = _outcome(0, model, data)
     state = _snapshot(model)
     diverged = False
     for epoch in range(1, training.epochs + 1):
         for group in optimizer.param_groups:
             group["lr"] = training.lr_at(epoch - 1)
         _one_epoch(model, data.train, training.batch_size, optimizer, generator)
-        now = Outcome(epoch, *evaluate(model, data.val))
+        now = _outcome(epoch, model, data)
         diverged = not math.isfinite(now.loss)
         if diverged:
             break

@@ -6,8 +6,8 @@ from torch import nn
 
 from autocompress import data
 from autocompress.errors import ModelError
+from autocompress.evaluation import evaluating
 from autocompress.models import check
-from autocompress.models.check import evaluating
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from torch import nn
 
 from autocompress import data, models
 from autocompress.errors import ConfigError, ModelError
-from autocompress.models import Outcome, Training, evaluate, train
+from autocompress.evaluation import evaluate
+from autocompress.models import Outcome, Training, train
 
 
 def blobs(n, seed):
@@ -41,7 +42,8 @@ def test_it_learns(toy, optimizer):
     outcome = train(model, toy, Training(epochs=10, batch_size=16, lr=0.01, optimizer=optimizer))
     assert outcome.accuracy > 0.9
     assert not model.training
-    accuracy, loss = evaluate(model, toy.val)
+    validation = evaluate(model, toy.val)
+    accuracy, loss = validation.accuracy, validation.loss
     assert (accuracy, loss) == (outcome.accuracy, outcome.loss)
 
 
@@ -62,13 +64,14 @@ def test_the_best_epoch_is_kept_by_accuracy_then_loss(toy):
     model = net()
 
     def watch(epoch, epochs, accuracy):
-        losses.append((accuracy, -evaluate(model, toy.val)[1], epoch))
+        losses.append((accuracy, -evaluate(model, toy.val).loss, epoch))
 
     outcome = train(model, toy, Training(epochs=12, lr=0.3, schedule="constant"), progress=watch)
     assert [epoch for _, _, epoch in losses] == list(range(1, 13))
     accuracy, negative, epoch = max(losses)
     assert (outcome.accuracy, -outcome.loss, outcome.epoch) == (accuracy, negative, epoch)
-    assert evaluate(model, toy.val) == (accuracy, -negative)
+    validation = evaluate(model, toy.val)
+    assert (validation.accuracy, validation.loss) == (accuracy, -negative)
 
 
 def test_equal_accuracies_are_decided_by_the_loss():
@@ -154,4 +157,4 @@ def test_unusable_settings_are_named():
 def test_digits_cnn_reaches_97_percent_within_seconds(tmp_path):
     digits = data.load("digits")
     model = models.load("digits-cnn", digits, cache=tmp_path)
-    assert evaluate(model, digits.val)[0] >= 0.97
+    assert evaluate(model, digits.val).accuracy >= 0.97

@@ -1,0 +1,139 @@
+"""Trials as Optuna stores them, and as we see them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from optuna.trial import FrozenTrial, TrialState
+
+from autocompress.recipe import Candidate
+from autocompress.search.objectives import Objectives
+from autocompress.search.record import Status, TrialRecord
+
+PENDING = "pending"
+RESULT = "result"
+ORIGIN = "origin"
+# what a sampler should learn to avoid; a crash says nothing about the candidate
+_BAD = (
+    Status.PRUNED,
+    Status.INFEASIBLE,
+    Status.DIVERGED,
+    Status.OUT_OF_MEMORY,
+    Status.TIMEOUT,
+)
+
+
+@dataclass(frozen=True)
+class PendingTrial:
+    """A trial that was asked for and has no result yet.
+
+    Attributes:
+        number: Its number in the study.
+        candidate: What to compress, and how.
+        digest: The candidate's digest modulo symmetry.
+        seed: Seed of everything random in the trial.
+        origin: ``"dense"``, ``"uniform"`` or ``"sampler"``.
+        params: The search space parameters that give the candidate.
+    """
+
+    number: int
+    candidate: Candidate
+    digest: str
+    seed: int
+    origin: str = "sampler"
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def record(
+        self,
+        status: Status = Status.RUNNING,
+        metrics: Mapping[str, float] | None = None,
+        *,
+        seconds: float = 0.0,
+        message: str = "",
+        folder: str | None = None,
+    ) -> TrialRecord:
+        """Return the record of this trial with a result."""
+        return TrialRecord(
+            number=self.number,
+            status=status,
+            candidate=self.candidate.to_dict(),
+            metrics=dict(metrics or {}),
+            seed=self.seed,
+            seconds=seconds,
+            digest=self.digest,
+            message=message,
+            origin=self.origin,
+            params=dict(self.params),
+            folder=folder,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is stored of it besides number and parameters."""
+        candidate = self.candidate.to_dict()
+        return {
+            "candidate": candidate,
+            "digest": self.digest,
+            "seed": self.seed,
+            "origin": self.origin,
+        }
+
+    @classmethod
+    def read(cls, trial: FrozenTrial) -> Self:
+        """Read a running trial back."""
+        stored = trial.user_attrs[PENDING]
+        candidate = Candidate.from_dict(stored["candidate"], where=f"trial {trial.number}")
+        digest, seed, origin = stored["digest"], stored["seed"], stored["origin"]
+        return cls(trial.number, candidate, digest, seed, origin, dict(trial.params))
+
+
+def read_record(trial: FrozenTrial) -> TrialRecord:
+    """Read a trial in any state back."""
+    stored = trial.user_attrs.get(PENDING, {})
+    values = {"origin": trial.user_attrs.get(ORIGIN, "sampler"), **stored}
+    values["params"] = dict(trial.params) or dict(trial.system_attrs.get("fixed_params", {}))
+    if trial.state == TrialState.WAITING:
+        values["status"] = Status.WAITING
+    elif trial.state == TrialState.RUNNING:
+        values["status"] = Status.RUNNING
+    elif RESULT in trial.user_attrs:
+        values |= trial.user_attrs[RESULT]
+    else:
+        values |= {"status": Status.CRASHED, "message": "ended outside of autocompress"}
+    return TrialRecord.from_dict({**values, "number": trial.number})
+
+
+def result_of(record: TrialRecord) -> dict[str, Any]:
+    """Return what is stored of a result."""
+    data = record.to_dict()
+    return {key: data[key] for key in ("status", "metrics", "seconds", "message", "folder")}
+
+
+def judge(record: TrialRecord, objectives: Objectives) -> TrialRecord:
+    """Return the record, infeasible instead of complete if it breaks a hard limit."""
+    broken = objectives.violations(record.metrics)
+    if record.status is not Status.COMPLETE or not broken:
+        return record
+    reasons = []
+    for metric in broken:
+        relation = "above" if objectives[metric].direction == "minimize" else "below"
+        value, limit = record.metrics[metric], objectives[metric].limit
+        reasons.append(f"{metric} {value:g} is {relation} the limit {limit:g}")
+    message = "; ".join([*reasons, *([record.message] if record.message else [])])
+    return dataclasses.replace(record, status=Status.INFEASIBLE, message=message)
+
+
+def outcome(record: TrialRecord, objectives: Objectives) -> tuple[TrialState, list[float] | None]:
+    """Return the state and values the sampler is told.
+
+    Values are logarithms for objectives on a log scale, so that samplers see the scale the user
+    thinks in. A complete or infeasible trial with all objectives has values. Other trials that say
+    something bad of their candidate are "pruned", which samplers avoid; the rest have failed.
+    """
+    point = objectives.to_minimize(record.metrics)
+    if point is not None and record.status in (Status.COMPLETE, Status.INFEASIBLE):
+        signs = [-1.0 if item.direction == "maximize" else 1.0 for item in objectives.items]
+        return TrialState.COMPLETE, [s * x for s, x in zip(signs, point, strict=True)]
+    return (TrialState.PRUNED if record.status in _BAD else TrialState.FAIL), None

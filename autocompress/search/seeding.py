@@ -1,0 +1,149 @@
+"""The first candidates of a sweep: no compression, and the same compression of all layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autocompress.compression import Dense
+from autocompress.layers import LayerInfo
+from autocompress.plan import Plan, Task
+from autocompress.recipe import Candidate
+from autocompress.search.rules import Group, Layers
+from autocompress.search.schemes import Option
+from autocompress.search.space import SearchSpace
+
+_SHARE = 4
+"""One in so many trials may be a seed."""
+_LEVELS = (1 / 2, 1 / 4, 3 / 4, 1 / 8, 3 / 8, 5 / 8, 7 / 8)
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A candidate to try before the sampler takes over.
+
+    Attributes:
+        origin: ``"dense"`` or ``"uniform"``.
+        params: The search space parameters that give the candidate.
+        candidate: The candidate.
+    """
+
+    origin: str
+    params: dict[str, Any]
+    candidate: Candidate
+
+
+@dataclass
+class _Level:
+    """A chooser that takes every range at the same relative position, and notes what it took.
+
+    Attributes:
+        label: The scheme to choose.
+        level: Position in every range and list of numbers: 0 is the low end, 1 the high end.
+        params: What was taken.
+    """
+
+    label: str
+    level: float
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        value = low * (high / low) ** self.level if log else low + (high - low) * self.level
+        if step is not None:
+            value = low + round((value - low) / step) * step
+        self.params[name] = min(max(value, low), high)
+        return float(self.params[name])
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        value = low * (high / low) ** self.level if log else low + (high - low) * self.level
+        self.params[name] = low + round((value - low) / step) * step
+        return int(self.params[name])
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if self.label in choices:
+            value = self.label
+        elif all(isinstance(choice, (int, float)) for choice in choices):
+            value = choices[round(self.level * (len(choices) - 1))]
+        else:
+            value = choices[0]
+        self.params[name] = value
+        return value
+
+
+def make_seeds(space: SearchSpace, layers: Layers, trials: int) -> list[Seed]:
+    """Return the candidates to try first: at most a quarter of the trials.
+
+    The uncompressed model, where the space has it; then each scheme on all layers that offer it,
+    with every range at its middle, then at a quarter, three quarters and so on (a layer that does
+    not offer the scheme stays dense if it may, and else takes its first one). Recipe ranges are
+    taken at their middle, choices of a recipe at the first. All are points of the space, so that
+    samplers learn from them.
+
+    Args:
+        space: The space.
+        layers: The model's layers.
+        trials: How many trials are planned.
+    """
+    groups = space.groups(layers)
+    seeds: list[Seed] = []
+    for seed in _all(space, groups):
+        if len(seeds) >= trials // _SHARE:
+            break
+        if all(seed.candidate != other.candidate for other in seeds):
+            seeds.append(seed)
+    return seeds
+
+
+def _all(space: SearchSpace, groups: Sequence[Group]) -> Iterator[Seed]:
+    least = [_dense(group) for group in groups]
+    if all(least):
+        yield _seed("dense", space, groups, [found for found in least if found])
+    labels = {
+        option.label: None
+        for group in groups
+        for option in group.options
+        if option.node.scheme != "dense"
+    }
+    for level in _LEVELS:
+        for label in labels:
+            offered = [any(o.label == label for o in group.options) for group in groups]
+            picks = [
+                (label, level) if has else (found or (group.options[0].label, level))
+                for has, found, group in zip(offered, least, groups, strict=True)
+            ]
+            yield _seed("uniform", space, groups, picks)
+
+
+def _seed(
+    origin: str, space: SearchSpace, groups: Sequence[Group], picks: Sequence[tuple[str, float]]
+) -> Seed:
+    params: dict[str, Any] = {}
+    tasks: list[Task] = []
+    for group, (label, level) in zip(groups, picks, strict=True):
+        tasks += group.sample(_Level(label, level, params))
+    recipe = space.recipe.sample(_Level("", 0.5, params))
+    return Seed(origin, params, Candidate(Plan(tasks), recipe))
+
+
+def _dense(group: Group) -> tuple[str, float] | None:
+    """Return an option and level that leave the group's layers uncompressed, if there are any."""
+    options = sorted(group.options, key=lambda option: option.node.scheme != "dense")
+    for option in options:
+        for level in (1.0, 0.0):
+            if _changes_nothing(group, option, level):
+                return option.label, level
+    return None
+
+
+def _changes_nothing(group: Group, option: Option, level: float) -> bool:
+    shapes: dict[str, LayerInfo] = {layer.weight: layer for layer in group.layers}
+    values = option.node.sample(_Level(option.label, level), "")
+    return all(
+        isinstance(task.compression.canonical(tuple(shapes[p].shape for p in task.params)), Dense)
+        for task in group.tasks(option, values)
+    )

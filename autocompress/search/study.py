@@ -1,0 +1,263 @@
+"""The study: every trial of a sweep, in a database. The one source of truth of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from optuna.trial import TrialState
+from torch import nn
+
+from autocompress.errors import RunError
+from autocompress.layers import find_layers
+from autocompress.search import opening
+from autocompress.search.database import Database
+from autocompress.search.entries import (
+    ORIGIN,
+    PENDING,
+    RESULT,
+    PendingTrial,
+    judge,
+    outcome,
+    read_record,
+    result_of,
+)
+from autocompress.search.mirror import QUEUE, Mirror, make_queue
+from autocompress.search.objectives import Objectives
+from autocompress.search.opening import Setup
+from autocompress.search.record import Status, TrialRecord
+from autocompress.search.sampling import derive_seed, make_sampler
+from autocompress.search.seeding import Seed
+
+if TYPE_CHECKING:
+    from autocompress.analysis.front import Front
+
+_TEST = "test:"
+_NOTE = "note:"
+
+
+class Study:
+    """All trials of a sweep: asked for, told, remembered.
+
+    Made by :meth:`create` or :meth:`load`. Asking, telling and creating are one transaction each: a
+    process killed at any moment leaves either all of the change or nothing of it. One process at
+    a time may ask and tell; any number may read.
+
+    Attributes:
+        path: The run's folder.
+        setup: What the study is about.
+        sampling: Which sampler is used, and why.
+    """
+
+    def __init__(
+        self, path: Path, database: Database, study_id: int, setup: Setup, model: nn.Module | None
+    ) -> None:
+        self.path = path
+        self.setup = setup
+        self._model = model
+        weights = {} if model is None else setup.space.weights(find_layers(model))
+        sampler, self.sampling = make_sampler(
+            setup.sampler, seed=setup.seed, trials=setup.trials, weights=weights
+        )
+        self._database = database
+        self._study_id = study_id
+        self._mirror = Mirror(database, study_id, sampler)
+        self._finished: dict[int, TrialRecord] = {}
+        self._digests: dict[str, int] = {}
+        if model is not None:
+            self.records()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        setup: Setup,
+        model: nn.Module,
+        *,
+        seeds: Iterable[Seed] = (),
+        storage: str | None = None,
+    ) -> Self:
+        """Start a study.
+
+        Args:
+            path: The run's folder; created if missing.
+            setup: What the study is about, its objectives resolved.
+            model: The reference model; only its layers' names and shapes matter here.
+            seeds: Candidates to try first, see :func:`autocompress.search.seeding.make_seeds`.
+            storage: SQLAlchemy URL; a SQLite file ``study.db`` in the folder by default.
+
+        Raises:
+            RunError: the folder holds a study already, or the database cannot be used.
+            ConfigError, SchemeError: the objectives are not resolved, or the space does not fit
+                the model.
+        """
+        setup.objectives.reference_point()
+        setup.space.check(find_layers(model))
+        opening.quiet()
+        folder, url = opening.locate(path, storage)
+        folder.mkdir(parents=True, exist_ok=True)
+        database = Database(url)
+        queue = make_queue((seed.params, {ORIGIN: seed.origin}) for seed in seeds)
+        study_id = opening.create(folder, database, setup, {QUEUE: queue})
+        return cls(folder, database, study_id, setup, model)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, model: nn.Module | None = None, storage: str | None = None
+    ) -> Self:
+        """Open a study, to read it or, with the model, to go on with it.
+
+        Args:
+            path: The run's folder, or its SQLite file.
+            model: The reference model, needed to :meth:`ask`.
+            storage: The URL given to :meth:`create`, if any.
+
+        Raises:
+            RunError: there is no study there, or not one of ours.
+        """
+        opening.quiet()
+        folder, url = opening.locate(path, storage)
+        if storage is None and not Path(url.removeprefix("sqlite:///")).is_file():
+            raise RunError(f"{path} holds no study: there is no file {opening.FILE} in it")
+        database = Database(url)
+        study_id, setup = opening.load(folder, database)
+        return cls(folder, database, study_id, setup, model)
+
+    @property
+    def objectives(self) -> Objectives:
+        """The objectives, resolved."""
+        return self.setup.objectives
+
+    @property
+    def reference(self) -> dict[str, float]:
+        """Metrics of the uncompressed model."""
+        return dict(self.setup.reference)
+
+    def enqueue(self, seeds: Iterable[Seed]) -> None:
+        """Have candidates tried before the sampler is asked again, in this order."""
+        for seed in seeds:
+            self._mirror.enqueue(seed.params, {ORIGIN: seed.origin})
+
+    def ask(self) -> PendingTrial:
+        """Return the next trial to run: an enqueued candidate, or one the sampler suggests.
+
+        Raises:
+            RunError: the study was loaded without the model, or another process writes to it.
+        """
+        if self._model is None:
+            raise RunError(f"{self.path}: the study was opened to be read: load it with the model")
+        with self._mirror.asking() as trial:
+            candidate = self.setup.space.sample(trial, find_layers(self._model))
+            pending = PendingTrial(
+                number=trial.number,
+                candidate=candidate,
+                digest=candidate.digest(self._model),
+                seed=derive_seed(self.setup.seed, trial.number, "trial"),
+                origin=trial.user_attrs.get(ORIGIN, "sampler"),
+                params=trial.params,
+            )
+            trial.set_user_attr(PENDING, pending.to_dict())
+        return pending
+
+    def tell(self, record: TrialRecord) -> TrialRecord:
+        """Store the result of a trial; return it as stored.
+
+        A complete trial that breaks a hard limit is stored as infeasible.
+
+        Raises:
+            RunError: no such trial is running.
+        """
+        if not record.status.finished:
+            raise RunError(f"trial {record.number} is {record.status}: that is no result")
+        record = judge(record, self.objectives)
+        state, values = outcome(record, self.objectives)
+        constraints = self.objectives.constraints(record.metrics)
+        self._mirror.finish(record.number, {RESULT: result_of(record)}, constraints, state, values)
+        self._remember(record)
+        return record
+
+    def _remember(self, record: TrialRecord) -> None:
+        self._finished[record.number] = record
+        if record.status is not Status.CRASHED:  # a crash may be an accident: worth trying again
+            self._digests.setdefault(record.digest, record.number)
+
+    def pending(self) -> list[PendingTrial]:
+        """Return the trials without a result: after a crash, those to run again.
+
+        They keep number, candidate and seed.
+        """
+        trials = self._mirror.trials()
+        return [PendingTrial.read(trial) for trial in trials if trial.state == TrialState.RUNNING]
+
+    def find(self, digest: str) -> TrialRecord | None:
+        """Return a finished trial of the same candidate modulo symmetry; never a crashed one."""
+        number = self._digests.get(digest)
+        return None if number is None else self._finished[number]
+
+    def answer(self, pending: PendingTrial) -> TrialRecord | None:
+        """Give a trial the result of an equal candidate, if there is one; return its record."""
+        twin = self.find(pending.digest)
+        if twin is None:
+            return None
+        message = f"the same as trial {twin.number}, not run again"
+        record = pending.record(twin.status, twin.metrics, message=message)
+        return self.tell(record)
+
+    def records(self) -> list[TrialRecord]:
+        """Return all trials by number, waiting and running ones too.
+
+        Opened to be read, the study is read afresh: another process may be running it.
+        """
+        if self._model is None:
+            self._mirror.reload()
+        records = []
+        for trial in self._mirror.trials():
+            record = self._finished.get(trial.number)
+            if record is None:
+                record = read_record(trial)
+                if record.status.finished:
+                    self._remember(record)
+            records.append(record)
+        return records
+
+    def front(self) -> Front:
+        """Return the Pareto front of the trials so far."""
+        from autocompress.analysis.front import Front
+
+        return Front.from_records(self.records(), self.objectives, self.reference)
+
+    def set_test(self, number: int, value: float) -> None:
+        """Remember a trial's accuracy on the test split, which the search never sees."""
+        self.set_note(f"{_TEST}{number}", float(value))
+
+    def tests(self) -> dict[int, float]:
+        """Return the accuracies on the test split that are known, by trial number."""
+        found = self._notes().items()
+        return {int(k.removeprefix(_TEST)): v for k, v in found if k.startswith(_TEST)}
+
+    def test(self, number: int) -> float | None:
+        """Return a trial's accuracy on the test split, if it is known."""
+        return self.tests().get(number)
+
+    def set_note(self, key: str, value: Any) -> None:
+        """Remember a JSON value that belongs to the run, such as its hardware."""
+        self._database.set_study_user_attr(self._study_id, f"{_NOTE}{key}", value)
+
+    def note(self, key: str) -> Any:
+        """Return what was remembered under a key, or None."""
+        return self._notes().get(key)
+
+    def _notes(self) -> dict[str, Any]:
+        attrs = self._database.get_study_user_attrs(self._study_id)
+        return {k.removeprefix(_NOTE): v for k, v in attrs.items() if k.startswith(_NOTE)}
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -68,12 +68,17 @@ class Compose(Compression):
         self.of[0].check(shapes)
 
     def canonical(self, shapes: Shapes) -> Compression:
-        first = self.of[0].canonical(shapes)
-        flat: list[Compression] = []
-        for term in (first, *self.of[1:]):
-            flat.extend(term.of if isinstance(term, Compose) else (term,))
-        kept = [term for term in flat if not isinstance(term, Dense)]
+        kept = [term for term in self._flat() if not isinstance(term, Dense)]
+        # only what comes first sees these shapes, and what dense leaves to it
+        while kept and isinstance(first := kept[0].canonical(shapes), Dense):
+            del kept[0]
+        kept[:1] = [first] if kept else []
         return Dense() if not kept else kept[0] if len(kept) == 1 else Compose(kept)
+
+    def _flat(self) -> tuple[Compression, ...]:
+        """Return the schemes with compositions among them taken apart."""
+        parts = (term._flat() if isinstance(term, Compose) else (term,) for term in self.of)
+        return tuple(term for part in parts for term in part)
 
 
 @final

@@ -109,7 +109,7 @@ class Cast(Compression):
     dtype: str
 
     def __post_init__(self) -> None:
-        if self.dtype not in CASTS:
+        if not isinstance(self.dtype, str) or self.dtype not in CASTS:
             raise unknown("dtype of cast", self.dtype, CASTS)
 
     def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> DenseCode:

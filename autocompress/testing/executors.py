@@ -142,9 +142,7 @@ class ExecutorContract(ABC):
         assert results[0].status is Status.PRUNED
         assert results[0].steps < 2000
 
-    def test_stopping_an_unknown_job_does_nothing(
-        self, executor: Executor, tmp_path: Path
-    ) -> None:
+    def test_stopping_an_unknown_job_does_nothing(self, executor: Executor, tmp_path: Path) -> None:
         executor.stop(99)
         executor.submit([toy_job(0, tmp_path)])
         assert until_done(executor, [0])[0][0].status is Status.COMPLETE

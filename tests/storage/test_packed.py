@@ -231,7 +231,7 @@ def test_no_forged_value_gets_past_as_another_exception(tmp_path: Path) -> None:
     fields, data = text_of(packed_model(), tmp_path)
     path = tmp_path / "forged"
     del fields["info"]
-    junk = [None, -1, 3, 10**15, 0.5, "x", [], {}, [10**9, 10**9]]
+    junk: list[Any] = [None, -1, 3, 10**15, 0.5, "x", [], {}, [10**9, 10**9]]
     for leaf in leaves(fields):
         for value in junk:
             forged = json.loads(json.dumps(fields)) | {"info": {}}

@@ -1,0 +1,260 @@
+"""The contract of a compression scheme, as tests."""
+
+from __future__ import annotations
+
+import copy
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from autocompress.compression.base import Code, Compression, Tensors, shapes_of
+from autocompress.compression.registry import SCHEMES, from_dict, to_dict
+from autocompress.errors import SchemeError
+from autocompress.plan import Plan, Task
+from autocompress.storage import PackedModel, codec, read, write
+
+
+def default_weights() -> list[Tensors]:
+    """Return weights that schemes meet: a layer, several, a convolution; ties, zeros, extremes.
+
+    Schemes that cannot apply to some of them say so in ``check`` and are not tested on those.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    layer, filters = normal(12, 20), normal(8, 3, 3, 2)
+    integers = torch.randint(-2, 3, (10, 9), generator=generator)
+    return [
+        (layer,),
+        (normal(6, 10), normal(6), filters, normal(8)),
+        (normal(7, 5).to(torch.float64),),
+        (integers.float(),),
+        (torch.full((4, 6), 0.5), torch.full((4,), 0.5)),
+        (torch.zeros(5, 4),),
+        (layer * 1e-30, filters * 1e-30),
+        (layer * 1e30,),
+        (normal(9, 8).t(), filters.to(memory_format=torch.channels_last)),
+    ]
+
+
+class CompressionContract(ABC):
+    """What every scheme must do; subclass as ``Test...`` and give :meth:`make`.
+
+    Attributes:
+        codes: Code classes of your own that the schemes produce.
+        optimal: Whether ``project`` returns the nearest weights that the scheme can express. Set
+            False for penalties, heuristics and local optima.
+    """
+
+    codes: ClassVar[Sequence[type[Code]]] = ()
+    optimal: ClassVar[bool] = True
+
+    @abstractmethod
+    def make(self) -> Sequence[Compression]:
+        """Return the schemes to test, with typical and with extreme hyperparameters."""
+
+    def weights(self) -> Sequence[Tensors]:
+        """Return the weights to test on; add those that matter to your scheme."""
+        return default_weights()
+
+    def cases(self) -> Iterator[tuple[Compression, Tensors]]:
+        """Yield every scheme with all the weights that its ``check`` accepts."""
+        for scheme in self.make():
+            accepted = [w for w in self.weights() if _accepts(scheme, w)]
+            assert accepted, f"{scheme.describe()} accepts none of the weights: add some"
+            for weights in accepted:
+                yield scheme, weights
+
+    def test_decoded_weights_look_like_the_projected_ones(self) -> None:
+        for scheme, weights in self.cases():
+            decoded = scheme.project(weights, mu=1.0).decode()
+            assert [(d.shape, d.dtype, d.device) for d in decoded] == [
+                (w.shape, w.dtype, w.device) for w in weights
+            ], scheme.describe()
+            assert all(bool(d.isfinite().all()) for d in decoded), scheme.describe()
+            assert not any(d.requires_grad for d in decoded)
+
+    def test_weights_are_not_changed_nor_kept(self) -> None:
+        for scheme, weights in self.cases():
+            mine = tuple(w.clone().requires_grad_() for w in weights)
+            code = scheme.project(mine, mu=1.0)
+            assert _same(mine, weights), f"{scheme.describe()} changed its input"
+            before = _copied(code.decode())
+            with torch.no_grad():
+                for w in mine:
+                    w.fill_(7.0)
+            assert _same(code.decode(), before), f"{scheme.describe()} keeps its input"
+
+    def test_decoding_gives_tensors_of_its_own(self) -> None:
+        for scheme, weights in self.cases():
+            code = scheme.project(weights, mu=1.0)
+            before = _copied(code.decode())
+            for d in code.decode():
+                d.fill_(7.0)
+            assert _same(code.decode(), before), f"{scheme.describe()} gives its own tensors away"
+
+    def test_schemes_keep_no_state(self) -> None:
+        for scheme, weights in self.cases():
+            first = scheme.project(weights, mu=1.0)
+            scheme.project(tuple(-w for w in weights), mu=1.0)
+            again = scheme.project(weights, mu=1.0)
+            assert _same(first.decode(), again.decode()), scheme.describe()
+            assert first.bits() == again.bits()
+
+    def test_schemes_are_values(self) -> None:
+        for scheme in self.make():
+            assert scheme == copy.deepcopy(scheme)
+            assert hash(scheme) == hash(copy.deepcopy(scheme))
+            assert scheme.name in scheme.describe()
+            for field in fields(scheme):  # type: ignore[arg-type]  # concrete ones are dataclasses
+                with pytest.raises(FrozenInstanceError):
+                    setattr(scheme, field.name, None)
+
+    def test_a_warm_start_does_no_harm(self) -> None:
+        """Not worse than a cold start, or, where optima are local, than where it started."""
+        for scheme, weights in self.cases():
+            cold = scheme.project(weights, mu=1.0)
+            elsewhere = scheme.project(tuple(w * 0.7 + w.abs().mean() for w in weights), mu=1.0)
+            for previous in (cold, elsewhere):
+                warm = scheme.project(weights, mu=1.0, previous=previous)
+                bound = error(cold, weights)
+                if not self.optimal:
+                    bound = max(bound, error(previous, weights))
+                assert self._no_worse(warm, weights, bound), scheme.describe()
+
+    def test_no_other_weights_of_the_scheme_are_nearer(self) -> None:
+        """Projections of other weights are what the scheme can express too."""
+        if not self.optimal:
+            pytest.skip("not a projection onto a set")
+        for scheme, weights in self.cases():
+            code = scheme.project(weights, mu=1.0)
+            generator = torch.Generator().manual_seed(1)
+            for step in range(8):
+                noise = (torch.rand(w.shape, generator=generator, dtype=w.dtype) for w in weights)
+                scale = 2.0 ** -(step * 2)
+                near = tuple(
+                    w + scale * w.abs().mean() * (n - 0.5)
+                    for w, n in zip(weights, noise, strict=True)
+                )
+                other = error(scheme.project(near, mu=1.0), weights)
+                assert self._no_worse(code, weights, other), scheme.describe()
+
+    def test_projecting_twice_changes_nothing(self) -> None:
+        if not self.optimal:
+            pytest.skip("not a projection onto a set")
+        for scheme, weights in self.cases():
+            decoded = scheme.project(weights, mu=1.0).decode()
+            assert self._no_worse(scheme.project(decoded, mu=1.0), decoded, 0.0), scheme.describe()
+
+    def test_codes_survive_json_and_tensors(self) -> None:
+        for scheme, weights in self.cases():
+            code = scheme.project(weights, mu=1.0)
+            node, tensors = codec.encode(code, "x")
+            again = codec.decode(json.loads(json.dumps(node)), tensors, self.codes)
+            assert _same(again.decode(), code.decode()), scheme.describe()
+            assert again.bits() == code.bits()
+
+    def test_packed_files_give_back_every_bit(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number, (scheme, weights) in enumerate(self.cases()):
+            _register(monkeypatch, scheme)
+            names = tuple(f"p{i}" for i in range(len(weights)))
+            code = scheme.project(weights, mu=1.0)
+            model = PackedModel(Plan([Task("task", names, scheme)]), {"task": code}, {})
+            write(tmp_path / f"{number}", model)
+            again = read(tmp_path / f"{number}", self.codes)
+            assert _same(tuple(again.weights().values()), code.decode()), scheme.describe()
+            assert again.plan == model.plan
+
+    def test_bits_are_what_the_buffers_take(self) -> None:
+        for scheme, weights in self.cases():
+            code = scheme.project(weights, mu=1.0)
+            buffers = codec.encode(code, "x")[1].values()
+            stored = sum(8 * b.numel() * b.element_size() for b in buffers)
+            # each buffer is rounded up to whole bytes
+            assert code.bits() <= stored < code.bits() + 8 * max(len(buffers), 1), scheme.describe()
+
+    def test_damaged_codes_are_refused(self) -> None:
+        for scheme, weights in self.cases():
+            node, tensors = codec.encode(scheme.project(weights, mu=1.0), "x")
+            for name in tensors:
+                others = {k: v for k, v in tensors.items() if k != name}
+                with pytest.raises(ValueError, match=r"."):
+                    codec.decode(node, others, self.codes).decode()
+            for name, tensor in tensors.items():
+                if tensor.numel():
+                    with pytest.raises(ValueError, match=r"."):
+                        codec.decode(node, tensors | {name: tensor[:-1]}, self.codes).decode()
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+    def test_weights_that_are_not_finite_are_refused(self, value: float) -> None:
+        for scheme, weights in self.cases():
+            bad = _copied(weights)
+            bad[-1].view(-1)[-1:] = value
+            with pytest.raises(SchemeError, match=r"NaN|infinity"):
+                scheme.project(bad, mu=1.0)
+
+    def test_schemes_survive_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for scheme in self.make():
+            _register(monkeypatch, scheme)
+            written = to_dict(scheme)
+            assert written["scheme"] == scheme.name
+            assert from_dict(json.loads(json.dumps(written))) == scheme
+
+    def test_the_canonical_scheme_has_the_same_solutions(self) -> None:
+        for scheme, weights in self.cases():
+            shapes = shapes_of(weights)
+            simple = scheme.canonical(shapes)
+            assert simple.canonical(shapes) == simple, scheme.describe()
+            ours, theirs = (s.project(weights, mu=1.0) for s in (scheme, simple))
+            assert self._no_worse(ours, weights, error(theirs, weights)), scheme.describe()
+            assert self._no_worse(theirs, weights, error(ours, weights)), scheme.describe()
+
+    def _no_worse(self, code: Code, weights: Tensors, bound: float) -> bool:
+        """Whether a code's error is at most ``bound``, up to rounding in the weights' dtype."""
+        epsilon = max(torch.finfo(w.dtype).eps for w in weights)
+        scale = sum(float(w.double().norm()) for w in weights)
+        ours = error(code, weights) ** 0.5
+        return bool(ours <= bound**0.5 * (1 + 1e-6) + 16 * epsilon * scale)
+
+
+def error(code: Code, weights: Tensors) -> float:
+    """Return the squared distance ‖w − Δ(Θ)‖², computed in double precision."""
+    pairs = zip(code.decode(), weights, strict=True)
+    return sum(float((w.detach().double() - d.double()).square().sum()) for d, w in pairs)
+
+
+def _accepts(scheme: Compression, weights: Tensors) -> bool:
+    try:
+        scheme.check(shapes_of(weights))
+    except SchemeError:
+        return False
+    return True
+
+
+def _register(monkeypatch: pytest.MonkeyPatch, scheme: Compression) -> None:
+    """Make an extension's scheme known for one test; those inside it must be known or nested."""
+    monkeypatch.setitem(SCHEMES, scheme.name, type(scheme))
+    for inner in getattr(scheme, "of", ()):
+        _register(monkeypatch, inner)
+
+
+def _copied(tensors: Tensors) -> Tensors:
+    return tuple(t.detach().clone(memory_format=torch.contiguous_format) for t in tensors)
+
+
+def _same(a: Sequence[Tensor], b: Sequence[Any]) -> bool:
+    """Whether two tuples of tensors agree in every bit but the sign of zero."""
+    return len(a) == len(b) and all(
+        x.dtype == y.dtype and torch.equal(x, y) for x, y in zip(a, b, strict=True)
+    )

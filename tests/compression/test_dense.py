@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from autocompress.compression import Cast, Dense
+from autocompress.compression.dense import DenseCode
+from autocompress.errors import AutocompressError
+from tests.compression import strategies as s
+
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@given(s.vectors(20), st.integers(1, 3))
+def test_dense_keeps_every_bit(vector: Tensor, pieces: int) -> None:
+    weights = s.cut(vector, pieces)
+    code = Dense().project(weights, mu=0.0)
+    s.check_code(code, weights)
+    assert s.same(code.decode(), weights)
+    assert code.bits() == 8 * vector.numel() * vector.element_size()
+
+
+def all_numbers(dtype: torch.dtype) -> Tensor:
+    """Every finite number of a 16-bit dtype, sorted, in double precision."""
+    codes = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+    numbers = codes.view(dtype).double()
+    finite: Tensor = numbers[numbers.isfinite()].unique()
+    return finite
+
+
+NUMBERS = {name: all_numbers(dtype) for name, dtype in HALVES.items()}
+
+
+def distance_to_nearest(values: Tensor, name: str) -> Tensor:
+    """Distance to the nearest number of a format, by looking at both neighbours."""
+    numbers = NUMBERS[name]
+    above = torch.searchsorted(numbers, values.double()).clamp(1, numbers.numel() - 1)
+    gaps = torch.stack([numbers[above], numbers[above - 1]]) - values.double()
+    return gaps.abs().min(0).values
+
+
+def awkward(name: str) -> st.SearchStrategy[float]:
+    """Numbers at and around the middle of two neighbours, where rounding goes wrong."""
+    numbers = NUMBERS[name]
+    middles = st.integers(0, numbers.numel() - 2).map(
+        lambda i: float((numbers[i] + numbers[i + 1]) / 2)
+    )
+    off = st.sampled_from([0.0, 2.0**-50, -(2.0**-50), 2.0**-30, -(2.0**-30)])
+    return st.builds(lambda middle, shift: middle * (1 + shift), middles, off)
+
+
+@settings(max_examples=200)
+@given(st.data(), st.sampled_from(sorted(HALVES)), st.sampled_from(s.DTYPES))
+def test_casts_take_the_nearest_number(data: st.DataObject, name: str, dtype: torch.dtype) -> None:
+    wide = st.floats(-(2.0**127), 2.0**127, width=32)
+    values = data.draw(st.lists(awkward(name) | wide, min_size=1, max_size=20))
+    weights = (torch.tensor(values, dtype=torch.float64).to(dtype),)
+    code = Cast(name).project(weights, mu=0.0)
+    s.check_code(code, weights)
+    assert code.flat.dtype == HALVES[name]
+    (decoded,) = code.decode()
+    taken = (decoded.double() - weights[0].double()).abs()
+    assert torch.equal(taken, distance_to_nearest(weights[0], name))
+
+
+def test_half_precision_is_numpy_s() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for scale in (1e-8, 1e-6, 1e-3, 1.0, 1e3):
+        values = torch.randn(2000, generator=generator, dtype=torch.float64) * scale
+        for dtype in s.DTYPES:
+            weights = values.to(dtype)
+            code = Cast("float16").project((weights,), mu=0.0)
+            assert np.array_equal(code.flat.numpy(), weights.numpy().astype(np.float16))
+
+
+def test_ties_go_to_even() -> None:
+    ulp = 2.0**-10
+    weights = torch.tensor([1 + ulp / 2, 1 + 3 * ulp / 2, -1 - ulp / 2])
+    (decoded,) = Cast("float16").project((weights,), mu=0.0).decode()
+    assert decoded.tolist() == [1.0, 1 + 2 * ulp, -1.0]
+
+
+def test_double_precision_is_not_rounded_twice() -> None:
+    ulp = 2.0**-10
+    # float32 would round it to the middle, and the middle to even: to 1
+    weights = torch.tensor([1 + ulp / 2 + 2.0**-40], dtype=torch.float64)
+    (decoded,) = Cast("float16").project((weights,), mu=0.0).decode()
+    assert decoded.tolist() == [1 + ulp]
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("float16", 65504.0), ("bfloat16", 3.3895313892515355e38)]
+)
+def test_magnitudes_beyond_the_largest_take_it(name: str, most: float) -> None:
+    weights = torch.tensor([1e300, -1e300, 3.4e38], dtype=torch.float64)
+    (decoded,) = Cast(name).project((weights,), mu=0.0).decode()
+    assert decoded.tolist() == [most, -most, most]
+
+
+def test_each_16_bit_format_can_be_cast_to_the_other() -> None:
+    brain = torch.tensor([1.0, -3e38, 65536.0]).to(torch.bfloat16)
+    (stored,) = Cast("float16").project((brain,), mu=0.0).tensors().values()
+    assert stored.tolist() == [1.0, -65504.0, 65504.0]
+    half = torch.tensor([1.5, -6e-8, 60000.0]).to(torch.float16)
+    (decoded,) = Cast("bfloat16").project((half,), mu=0.0).decode()
+    assert decoded.dtype == torch.float16
+    assert decoded.isfinite().all()
+
+
+def test_cast_bits() -> None:
+    assert Cast("float16").project((torch.ones(3, 5),), mu=0.0).bits() == 15 * 16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "", "Float16", None, 16])
+def test_other_dtypes_are_refused(dtype: str) -> None:
+    with pytest.raises(AutocompressError, match=r"bfloat16, float16"):
+        Cast(dtype)
+
+
+def test_cast_needs_weights() -> None:
+    with pytest.raises(AutocompressError, match="at least one"):
+        Cast("float16").check(())
+
+
+@pytest.mark.parametrize(
+    ("meta", "flat"),
+    [
+        ({"shapes": [[2, 2]], "dtype": "float32"}, torch.zeros(5)),
+        ({"shapes": [[5]], "dtype": "int8"}, torch.zeros(5)),
+        ({"shapes": [[5]], "dtype": "float32"}, torch.zeros(5, dtype=torch.uint8)),
+        ({"shapes": [[5]]}, torch.zeros(5)),
+    ],
+)
+def test_restoring_contradicting_parts_is_refused(meta: dict[str, object], flat: Tensor) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        DenseCode.restore(meta, {"flat": flat}, {})

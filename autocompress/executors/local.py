@@ -22,7 +22,7 @@ from autocompress.executors.shipping import pack
 from autocompress.executors.spawn import WorkerContext
 from autocompress.lc import StepRecord
 from autocompress.search.record import Status
-from autocompress.search.trial import Job, TrialContext, TrialResult, request_stop, run_job
+from autocompress.search.trial import Job, RunJob, TrialContext, TrialResult, request_stop, run_job
 
 _MOST_STARTS = 2
 """How often a job is handed to a worker that dies before it begins it."""
@@ -53,13 +53,12 @@ class LocalExecutor:
         workers: int = 2,
         threads: int = 1,
         timeout: float | None = None,
-        run: worker.RunJob = run_job,
+        run: RunJob = run_job,
     ) -> None:
         self._workers = workers
         self._timeout = timeout
         self._threads = threads
-        self._payload = pack(context)
-        self._run = run
+        self._payload = pack(context, run)
         self._jobs: dict[int, Job] = {}
         self._starts: dict[int, int] = {}
         self._processes: dict[int, int] = {}
@@ -105,7 +104,7 @@ class LocalExecutor:
         if self._closed:
             return
         self._closed = True
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
         self._lines.close()
 
@@ -125,7 +124,7 @@ class LocalExecutor:
         return ProcessPool(
             max_workers=self._workers,
             initializer=worker.initialize,
-            initargs=(self._payload, *line, self._threads, self._run),
+            initargs=(self._payload, *line, self._threads),
             context=WorkerContext(self._threads),
         )
 
@@ -138,7 +137,7 @@ class LocalExecutor:
                 "worker processes end as soon as they start; run the trials in this process "
                 "with jobs=0 to see why"
             )
-        broken.stop()
+        broken.stop()  # type: ignore[no-untyped-call]
         broken.join()
         self._pool = self._new_pool()
 
@@ -191,8 +190,9 @@ class LocalExecutor:
 
     def _failed(self, number: int, error: BaseException) -> TrialResult:
         if isinstance(error, TimeoutError):
-            message = f"no result within {self._timeout:g} s"
-            return TrialResult(number, Status.TIMEOUT, seconds=self._timeout or 0.0, message=message)
+            seconds = self._timeout or 0.0
+            message = f"no result within {seconds:g} s"
+            return TrialResult(number, Status.TIMEOUT, seconds=seconds, message=message)
         return TrialResult(number, Status.CRASHED, message=_why(error))
 
 

@@ -1,20 +1,18 @@
-"""Trials in this very process, one at a time: to debug in, and for what cannot be sent elsewhere."""
+"""Trials in this very process, one at a time: to debug, or for what cannot be sent elsewhere."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from autocompress.executors.base import DoneEvent, Event, StepEvent
 from autocompress.lc import StepRecord
-from autocompress.search.trial import Job, TrialContext, TrialResult, request_stop, run_job
-
-RunJob = Callable[[Job, TrialContext, Callable[[StepRecord], object]], TrialResult]
+from autocompress.search.trial import Job, RunJob, TrialContext, request_stop, run_job
 
 
 class _Abandoned(BaseException):

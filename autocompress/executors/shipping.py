@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 
 from autocompress.compression import registry
+from autocompress.data import DataSpec
 from autocompress.errors import ExecutorError
-from autocompress.metrics import METRICS
-from autocompress.search.trial import TrialContext
+from autocompress.search.trial import RunJob, TrialContext, run_job
 
 _REGISTRIES: dict[str, dict[str, Any]] = {
     "schemes": registry.SCHEMES,
     "codes": registry.CODES,
-    "metrics": METRICS,
 }
 """What a script may have added to before its sweep, and workers must know too."""
 
 
-def pack(context: TrialContext) -> bytes:
-    """Return the context as bytes.
+def pack(context: TrialContext, run: RunJob = run_job) -> bytes:
+    """Return the context, and what is to be done with jobs, as bytes.
 
     Data with a spec travel as that spec and are loaded again; any other data, and the model, are
     sent by value, with the classes they need when those live in the user's script.
@@ -35,10 +35,11 @@ def pack(context: TrialContext) -> bytes:
         "context": dataclasses.replace(
             context,
             model=_on_cpu(context.model),
-            data=None if data.spec else data.to("cpu"),
+            data=cast(Any, None) if data.spec else data.to("cpu"),
         ),
         "spec": data.spec.to_dict() if data.spec else None,
         "device": device,
+        "run": run,
         "registries": {name: dict(entries) for name, entries in _REGISTRIES.items()},
     }
     try:
@@ -51,7 +52,7 @@ def pack(context: TrialContext) -> bytes:
         ) from error
 
 
-def unpack(payload: bytes) -> TrialContext:
+def unpack(payload: bytes) -> tuple[TrialContext, RunJob]:
     """Inverse of :func:`pack`; only ever called on bytes that came from the parent process."""
     sent = cloudpickle.loads(payload)
     for name, entries in sent["registries"].items():
@@ -59,17 +60,14 @@ def unpack(payload: bytes) -> TrialContext:
             _REGISTRIES[name].setdefault(key, entry)
     context: TrialContext = sent["context"]
     if sent["spec"] is not None:
-        from autocompress.data import DataSpec
-
         data = DataSpec.from_dict(sent["spec"]).load(sent["device"])
     else:
         data = context.data.to(sent["device"])
-    return dataclasses.replace(context, model=context.model.to(sent["device"]), data=data)
+    model = context.model.to(sent["device"])
+    return dataclasses.replace(context, model=model, data=data), sent["run"]
 
 
 def _on_cpu(model: Any) -> Any:
     if all(not p.is_cuda for p in model.parameters()):
         return model
-    import copy
-
     return copy.deepcopy(model).cpu()

@@ -40,7 +40,7 @@ class WorkerProcess(SpawnProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # multiprocessing's hook
         with _LAUNCHING, _main_left_out(), _environment(process_obj.threads), _sigint_blocked():
-            return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
+            return SpawnProcess._Popen(process_obj)
 
 
 class WorkerContext(SpawnContext):
@@ -54,7 +54,7 @@ class WorkerContext(SpawnContext):
         super().__init__()
         self.threads = threads
 
-    def Process(self, *args: Any, **kwargs: Any) -> WorkerProcess:  # type: ignore[override]  # noqa: N802
+    def Process(self, *args: Any, **kwargs: Any) -> WorkerProcess:  # type: ignore[override]
         """Make a process; multiprocessing and pebble call this."""
         process = WorkerProcess(*args, **kwargs)
         process.threads = self.threads

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection, wait
 from pathlib import Path
@@ -19,9 +19,7 @@ import torch
 from autocompress.errors import AutocompressError, ExecutorError
 from autocompress.executors.shipping import unpack
 from autocompress.lc import StepRecord
-from autocompress.search.trial import LOG, Job, TrialContext, TrialResult, run_job
-
-RunJob = Callable[[Job, TrialContext, Callable[[StepRecord], object]], TrialResult]
+from autocompress.search.trial import LOG, Job, RunJob, TrialContext
 
 
 class _Worker:
@@ -55,9 +53,7 @@ _worker: _Worker | None = None
 _failure = "its initializer did not run"
 
 
-def initialize(
-    payload: bytes, address: Any, authkey: bytes, threads: int, run: RunJob = run_job
-) -> None:
+def initialize(payload: bytes, address: Any, authkey: bytes, threads: int) -> None:
     """Prepare this process for jobs; called once, when it starts.
 
     What goes wrong with the context is kept for the first job to tell: a pool only knows that an
@@ -70,7 +66,8 @@ def initialize(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     torch.set_num_threads(threads)
     try:
-        _worker = _Worker(unpack(payload), Client(address, authkey=authkey), run)
+        context, run = unpack(payload)
+        _worker = _Worker(context, Client(address, authkey=authkey), run)
     except AutocompressError as error:
         _failure = str(error)
     except Exception as error:  # whatever a user's class raises when it is put together again

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import torch
 from torch import nn
@@ -16,6 +17,9 @@ from autocompress.lc import StepRecord
 from autocompress.search.record import Status
 from autocompress.search.trial import TrialContext, TrialResult
 from autocompress.testing.executors import ExecutorContract, toy_context, toy_job, until_done
+
+# workers cannot import a test module, so what is defined here must reach them by value
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 STEP = StepRecord(1, 0.1, 1, 0.5, 0.1, 0.5, 0.9, 100, 0.01)
 
@@ -101,7 +105,7 @@ def _fail():
 
 def test_a_context_that_cannot_be_sent_is_one_clear_error(tmp_path):
     context = TrialContext(Unsendable(6, 3), toy_context().data)
-    with pytest.raises(ExecutorError, match="cannot be sent to worker processes.*ever"):
+    with pytest.raises(ExecutorError, match=r"cannot be sent to worker processes.*ever"):
         LocalExecutor(context)
 
 

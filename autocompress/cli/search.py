@@ -1,0 +1,170 @@
+"""``autocompress search`` and ``autocompress resume``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autocompress.cli.guard import guarded, interruptible
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+
+
+@guarded
+def search(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[SWEEP.yaml]",
+            help="A sweep written down: every option below is a key of the same name.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="autocompress list models, torchvision:NAME or module:factory \\[digits-cnn]"
+        ),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="autocompress list data \\[digits]")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Folder the data's files are in.")] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="What is searched: autocompress list spaces, or a YAML file \\[mixed]"),
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(help="autocompress list objectives, or a YAML file \\[accuracy-size]"),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials in all \\[24]")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Trials at a time, each in a process of its own; 0 runs them in this "
+            "one, to debug \\[cores, at most 2]"
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the search and its trials \\[0]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run \\[runs/DATA-TIME]")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="auto, tpe, nsga2, gp or random \\[auto]")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds a trial may take.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of each trial \\[1]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto \\[auto]")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=VALUE",
+            help="A hard limit, such as bytes=20KB: what breaks "
+            "it is rejected, before any training if possible. May be repeated.",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any key of a sweep, dotted, with a value "
+            "in YAML: latency.batch_size=8. May be repeated.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Search a model's compressions for the Pareto front: train, compress, measure, report.
+
+    Without options: a small network on handwritten digits, in a few minutes. Everything goes into
+    one folder, where an interrupted sweep also goes on.
+
+    **Examples**
+
+    * autocompress search
+    * autocompress search --model lenet300 --data mnist --data-root DIR --trials 60 --out runs/mnist
+    * autocompress search --space quantize --limit bytes=10KB
+    * autocompress search sweep.yaml --set seed=1 --out runs/again
+    """
+    flags = {
+        "model": model,
+        "data": data,
+        "data_root": data_root,
+        "space": space,
+        "objectives": objectives,
+        "trials": trials,
+        "jobs": jobs,
+        "seed": seed,
+        "out": out,
+        "sampler": sampler,
+        "timeout": timeout,
+        "threads": threads,
+        "device": device,
+    }
+    changes: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    changes |= {f"limits.{key}": value for key, value in _pairs(limit or (), "--limit")}
+    changes |= {key: _value(text, key) for key, text in _pairs(set_ or (), "--set")}
+
+    from autocompress.config import Sweep
+    from autocompress.sweep import default_folder
+    from autocompress.sweep import search as run
+
+    sweep = Sweep.from_file(file, changes) if file is not None else Sweep.from_dict({}, changes)
+    folder = sweep.out or default_folder(sweep)
+    sweep = sweep.model_copy(update={"out": folder})
+    with interruptible(folder, lambda: (folder / "sweep.yaml").exists()):
+        run(sweep, observer=_observer(quiet)).close()
+
+
+@guarded
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
+    trials: Annotated[
+        int | None, typer.Option(help="Another number of trials in all, to extend a sweep.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Another number of trials at a time.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Another limit on a trial's seconds.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a sweep after Ctrl-C, a crash or a reboot; nothing done is lost or repeated.
+
+    **Examples**
+
+    * autocompress resume runs/mnist
+    * autocompress resume runs/mnist --trials 200
+    """
+    from autocompress.sweep import resume as go_on
+
+    with interruptible(run, lambda: True):
+        study = go_on(run, trials=trials, jobs=jobs, timeout=timeout, observer=_observer(quiet))
+        study.close()
+
+
+def _observer(quiet: bool) -> Any:
+    from rich.console import Console
+
+    from autocompress.display import observer
+
+    return observer(Console(), quiet=quiet)
+
+
+def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
+    from autocompress.errors import ConfigError
+
+    pairs = []
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"{option} {text}: expected KEY=VALUE")
+        pairs.append((key.strip(), value.strip()))
+    return pairs
+
+
+def _value(text: str, key: str) -> Any:
+    from autocompress import yamlio
+
+    return yamlio.loads(text, where=f"--set {key}")

@@ -1,0 +1,188 @@
+"""`Sweep`: everything a search is told, one schema behind YAML, command line and Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from torch import nn
+
+from autocompress import yamlio
+from autocompress.analysis import parse_quantity
+from autocompress.catalog import OBJECTIVES, find
+from autocompress.data import Data
+from autocompress.errors import ConfigError
+from autocompress.metrics import LatencySettings, Metric
+from autocompress.search.objectives import Objectives
+from autocompress.search.space import SearchSpace
+from autocompress.settings import Settings
+
+
+def _default_jobs() -> int:
+    return min(2, os.cpu_count() or 1)
+
+
+class Sweep(Settings):
+    """A search, before it begins.
+
+    Attributes:
+        model: A model's name (``autocompress list models``, ``torchvision:NAME`` or
+            ``module:factory``, which runs your code), or a trained module.
+        data: A data set's name (``autocompress list data``), or data of your own.
+        data_root: Folder the data set's files are in.
+        space: What is searched: a name (``autocompress list spaces``), the path of a YAML file, its
+            content, or a search space.
+        objectives: What is optimized: the same, see ``autocompress list objectives``.
+        trials: Trials in all, those told in advance (dense, uniform) included.
+        jobs: Trials that run at a time, each in a process of its own; 0 runs them one by one in
+            this process, to debug.
+        seed: Seed of the search and its trials. Reference and data splits do not depend on it.
+        out: Folder of the run; None for ``runs/DATA-TIME``.
+        sampler: Who proposes candidates.
+        timeout: Seconds a trial may take; None for no limit.
+        threads: CPU threads of each trial.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA if there is one.
+        limits: Hard limits by metric, such as ``{bytes: 20KB, accuracy: 95%}``: at most this for
+            what is minimized, at least for what is maximized. Limits on what is known before any
+            training (bytes, FLOPs) save the training.
+        latency: How latency is measured.
+        metrics: Metrics of your own (Python only), which objectives and limits may then name.
+    """
+
+    model: str | nn.Module = "digits-cnn"
+    data: str | Data = "digits"
+    data_root: str | None = None
+    space: str | Path | dict[str, Any] | SearchSpace = "mixed"
+    objectives: str | Path | dict[str, Any] | Objectives = "accuracy-size"
+    trials: PositiveInt = 24
+    jobs: NonNegativeInt = Field(default_factory=_default_jobs)
+    seed: NonNegativeInt = 0
+    out: Path | None = None
+    sampler: Literal["auto", "tpe", "nsga2", "gp", "random"] = "auto"
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    threads: PositiveInt = 1
+    device: str = "auto"
+    limits: dict[str, float] = Field(default_factory=dict)
+    latency: LatencySettings = LatencySettings()
+    metrics: tuple[Metric, ...] = ()
+
+    @field_validator("data_root", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _quantities(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {k: parse_quantity(v, where=f"Sweep.limits.{k}") for k, v in value.items()}
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if value == "auto":
+            return value
+        try:
+            device = torch.device(value)
+        except RuntimeError:
+            raise ValueError("known are 'cpu', 'cuda', 'cuda:N' and 'auto'") from None
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("this machine (or this torch) has no CUDA device")
+        return value
+
+    @classmethod
+    def from_file(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Read a sweep from a YAML file.
+
+        Args:
+            path: The file; its keys are this class's fields.
+            overrides: Values by dotted key (``"limits.bytes"``) that replace the file's.
+
+        Raises:
+            ConfigError: naming file, key and what is accepted.
+        """
+        return cls.from_dict(yamlio.load(path), overrides, where=str(path))
+
+    @classmethod
+    def from_dict(
+        cls,
+        values: Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        where: str = "",
+    ) -> Self:
+        """Build a sweep from its JSON form; see :meth:`from_file`."""
+        try:
+            return cls(**override(values, overrides or {}))
+        except ConfigError as error:
+            raise type(error)(f"{where}: {error}" if where else str(error)) from None
+
+    def torch_device(self) -> torch.device:
+        """Return the device that ``device`` means here."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def load_space(self) -> SearchSpace:
+        """Return the search space.
+
+        Raises:
+            ConfigError: it does not exist or cannot be used.
+        """
+        if isinstance(self.space, SearchSpace):
+            return self.space
+        if isinstance(self.space, dict):
+            return SearchSpace.from_dict(self.space)
+        return SearchSpace.load(self.space)
+
+    def load_objectives(self) -> Objectives:
+        """Return the objectives, not resolved yet.
+
+        Raises:
+            ConfigError: they do not exist or cannot be used.
+        """
+        if isinstance(self.objectives, Objectives):
+            return self.objectives
+        if isinstance(self.objectives, dict):
+            return Objectives.from_dict(self.objectives)
+        path = find(OBJECTIVES, self.objectives)
+        return Objectives.from_dict({"name": path.stem, **yamlio.load(path)}, where=str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, with space and objectives written out; objects become null."""
+        objects = {"model", "data", "space", "objectives", "out", "latency", "metrics"}
+        result = self.model_dump(mode="json", exclude=objects)
+        return {
+            "model": self.model if isinstance(self.model, str) else None,
+            "data": self.data if isinstance(self.data, str) else None,
+            **result,
+            "out": None if self.out is None else str(self.out),
+            "latency": self.latency.model_dump(mode="json"),
+            "metrics": [metric.name for metric in self.metrics],
+            "space": self.load_space().to_dict(),
+            "objectives": self.load_objectives().to_dict(),
+        }
+
+
+def override(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of nested mappings with values put in by dotted key.
+
+    Raises:
+        ConfigError: a key that leads through something that is not a mapping.
+    """
+    result = dict(values)
+    for key, value in overrides.items():
+        first, _, rest = key.partition(".")
+        if not rest:
+            result[first] = value
+            continue
+        inner = result.get(first, {})
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"{key}: {first!r} is {inner!r}, which has no keys of its own")
+        result[first] = override(inner, {rest: value})
+    return result

@@ -1,0 +1,140 @@
+"""The loop of a sweep: ask the study, have trials run, tell it what came out."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from autocompress.analysis.text import plan_summary
+from autocompress.executors import DoneEvent, Executor
+from autocompress.observer import Observer, Tally
+from autocompress.recipe import LC
+from autocompress.runs import RunFolder
+from autocompress.search.entries import PendingTrial
+from autocompress.search.record import TrialRecord
+from autocompress.search.study import Study
+from autocompress.search.trial import Job, TrialResult, clean_up
+
+_PATIENCE = 0.25
+"""Longest wait for news, seconds: an interrupt is noticed between two waits."""
+
+Precheck = Callable[[PendingTrial], TrialRecord | None]
+"""Returns the result of a trial that need not run, because it breaks a hard limit anyway."""
+
+Judge = Callable[[TrialRecord], TrialRecord]
+"""Returns a finished trial, infeasible instead of complete if it breaks a limit of the sweep."""
+
+
+class Driver:
+    """Keeps an executor busy until a study has its trials.
+
+    Trials that a killed process left without a result run again first, under their own numbers,
+    and continue from their last L-C step. A candidate equal to a finished one, modulo symmetry, is
+    answered from the study; one equal to a running one waits for it.
+
+    Args:
+        study: The study, opened with the model.
+        executor: Where trials run.
+        folder: The run.
+        total: Trials asked for.
+        metrics: What is measured of each.
+        observer: Who is told.
+        precheck: See :data:`Precheck`.
+        judge: See :data:`Judge`.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        executor: Executor,
+        folder: RunFolder,
+        *,
+        total: int,
+        metrics: tuple[str, ...],
+        observer: Observer | None = None,
+        precheck: Precheck = lambda pending: None,
+        judge: Judge = lambda record: record,
+    ) -> None:
+        self.study = study
+        self.executor = executor
+        self.folder = folder
+        self.metrics = metrics
+        self.observer = observer or Observer()
+        self.precheck = precheck
+        self.judge = judge
+        ended = [record for record in study.records() if record.status.finished]
+        self.tally = Tally(study.objectives, total, ended)
+        self._again = deque(study.pending())
+        self._running: dict[int, PendingTrial] = {}
+        self._twins: dict[str, list[PendingTrial]] = {}
+        self._since: dict[int, float] = {}
+
+    def run(self) -> None:
+        """Run until the trials asked for have ended.
+
+        Raises:
+            ExecutorError: trials cannot be run at all.
+            RunError: the study cannot be written.
+        """
+        self._fill()
+        while self._running or self._again or self._wanted():
+            for event in self.executor.poll(_PATIENCE):
+                if isinstance(event, DoneEvent):
+                    self._done(event.result)
+                else:
+                    self.observer.step(event.number, event.record)
+            self._fill()
+
+    def _fill(self) -> None:
+        """Hand out trials while there are workers for them and trials to do."""
+        while self.executor.capacity > 0 and (self._again or self._wanted()):
+            self._dispatch(self._again.popleft() if self._again else self.study.ask())
+
+    def _wanted(self) -> bool:
+        waiting = sum(len(twins) for twins in self._twins.values())
+        return self.tally.spent + len(self._running) + waiting < self.tally.total
+
+    def _dispatch(self, pending: PendingTrial) -> None:
+        """Answer a trial if that is possible without running it, and else have it run."""
+        known = self.study.answer(pending)
+        if known is not None:
+            self._ended(known)
+        elif any(other.digest == pending.digest for other in self._running.values()):
+            self._twins.setdefault(pending.digest, []).append(pending)
+        elif (rejected := self.precheck(pending)) is not None:
+            self._ended(self.study.tell(rejected))
+        else:
+            self._submit(pending)
+
+    def _submit(self, pending: PendingTrial) -> None:
+        path = self.folder.trial(pending.number)
+        path.mkdir(parents=True, exist_ok=True)
+        candidate = pending.candidate.to_dict()
+        recipe = pending.candidate.recipe
+        self._running[pending.number] = pending
+        self._since[pending.number] = time.monotonic()
+        job = Job(pending.number, candidate, pending.seed, str(path.resolve()), self.metrics)
+        self.executor.submit([job])
+        steps = recipe.mu.steps if isinstance(recipe, LC) and pending.candidate.plan.tasks else 0
+        self.observer.started(pending.number, steps, plan_summary(candidate))
+
+    def _done(self, result: TrialResult) -> None:
+        pending = self._running.pop(result.number)
+        since = self._since.pop(result.number)
+        record = pending.record(
+            result.status,
+            result.metrics,
+            seconds=result.seconds or time.monotonic() - since,
+            message=result.message,
+            folder=self.folder.relative(pending.number),
+        )
+        record = self.study.tell(self.judge(record))
+        clean_up(self.folder.trial(record.number))
+        self._ended(record)
+        for twin in self._twins.pop(pending.digest, []):
+            self._dispatch(twin)  # answered now, or run itself if the first one crashed
+
+    def _ended(self, record: TrialRecord) -> None:
+        self.tally.add(record)
+        self.observer.ended(record)

@@ -1,0 +1,257 @@
+"""One trial, wherever it runs: compress, measure, leave its files."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from autocompress import yamlio
+from autocompress.api import compress
+from autocompress.compressed import Compressed
+from autocompress.data import Data
+from autocompress.errors import AutocompressError, PackedFileError
+from autocompress.lc import StepRecord
+from autocompress.metrics import LatencySettings, Measurement, Metric, measure
+from autocompress.recipe import Candidate
+from autocompress.search.record import Status
+from autocompress.storage import atomic
+
+CANDIDATE = "candidate.yaml"
+HISTORY = "history.csv"
+MODEL = "model.safetensors"
+LOG = "log.txt"
+STATE = "state.safetensors"
+STOP = "stop"
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+OnStep = Callable[[StepRecord], object]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told of a trial; plain values only.
+
+    Attributes:
+        number: The trial's number.
+        candidate: The candidate's JSON form.
+        seed: Seed of everything random in the trial.
+        folder: The trial's folder; it exists.
+        metrics: Names of the metrics to measure.
+    """
+
+    number: int
+    candidate: dict[str, Any]
+    seed: int
+    folder: str
+    metrics: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", tuple(self.metrics))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; ``Job(**...)`` reads it back."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True, eq=False)
+class TrialContext:
+    """What all trials of a sweep share; sent to a worker once.
+
+    Attributes:
+        model: The reference model, on the device of ``data``.
+        data: The data.
+        latency: How latency is measured.
+        metrics: Metrics of the user's own, besides the built-in ones.
+    """
+
+    model: nn.Module
+    data: Data
+    latency: LatencySettings = field(default_factory=LatencySettings)
+    metrics: tuple[Metric, ...] = ()
+
+    def measure(self, names: Iterable[str], compressed: Compressed) -> dict[str, float]:
+        """Measure a compressed model by metrics' names, built-in or the user's own."""
+        own = {metric.name: metric for metric in self.metrics}
+        measurement = Measurement(compressed, self.model, self.data, self.latency)
+        return measure([own.get(name, name) for name in names], measurement)
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended.
+
+    Attributes:
+        number: The trial's number.
+        status: ``complete``, ``pruned`` (stopped on request) or one of the failures.
+        metrics: The metrics asked for; empty unless complete.
+        seconds: Wall time, of earlier sessions too if the trial was continued.
+        message: Why it failed, one line.
+        steps: L-C steps done, direct compression not counted.
+    """
+
+    number: int
+    status: Status
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    message: str = ""
+    steps: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**dataclasses.asdict(self), "status": self.status.value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read the JSON form back."""
+        return cls(**{**values, "status": Status(values["status"])})
+
+
+RunJob = Callable[[Job, TrialContext, OnStep], TrialResult]
+"""What a worker does with a job: :func:`run_job`, or a stand-in in tests and benchmarks."""
+
+
+def request_stop(folder: Path) -> None:
+    """Ask the trial in a folder to end after its current step, as ``pruned``."""
+    (folder / STOP).touch()
+
+
+def clean_up(folder: Path) -> None:
+    """Remove what only a running trial needs; for after its result has been recorded."""
+    for name in (STATE, STOP):
+        (folder / name).unlink(missing_ok=True)
+
+
+def run_job(job: Job, context: TrialContext, on_step: OnStep | None = None) -> TrialResult:
+    """Run one trial; whatever goes wrong in it is a status.
+
+    Leaves ``candidate.yaml``, ``history.csv``, ``model.safetensors`` and ``log.txt`` in the job's
+    folder. The L-C state is kept there after every step, and a trial that was interrupted
+    continues from it, bit for bit; :func:`clean_up` removes it.
+
+    Args:
+        job: The trial.
+        context: Model, data and settings shared by all trials.
+        on_step: Called with every new step record.
+    """
+    return _Trial(job, context, on_step).run()
+
+
+class _Trial:
+    """A trial while it runs."""
+
+    def __init__(self, job: Job, context: TrialContext, on_step: OnStep | None) -> None:
+        self.job = job
+        self.context = context
+        self.on_step = on_step
+        self.folder = Path(job.folder)
+        self.began = time.perf_counter()
+        self.steps: list[StepRecord] = []
+        self.seconds_before = 0.0
+
+    def run(self) -> TrialResult:
+        """Compress and measure, turning exceptions into statuses."""
+        try:
+            self.log(f"trial {self.job.number} begins, seed {self.job.seed}")
+            return self.finish(self.compress())
+        except Exception as error:
+            self.log(traceback.format_exc().rstrip())
+            status, message = _failure(error)
+            if status is Status.OUT_OF_MEMORY and torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            return self.result(status, message)
+
+    def compress(self) -> Compressed:
+        """Run the L-C loop, from the state an interrupted session left if there is one."""
+        candidate = Candidate.from_dict(self.job.candidate)
+        atomic.write_text(self.folder / CANDIDATE, yamlio.dumps(self.job.candidate))
+        state = self.folder / STATE
+
+        def run() -> Compressed:
+            return compress(
+                self.context.model,
+                candidate.plan,
+                candidate.recipe,
+                self.context.data,
+                on_step=self.step,
+                seed=self.job.seed,
+                checkpoint=state,
+            )
+
+        if not state.exists():
+            return run()
+        try:
+            return run()
+        except PackedFileError as error:
+            self.log(f"begins again from the start: {error}")
+            state.unlink()
+            return run()
+
+    def step(self, record: StepRecord) -> bool:
+        """Report a step; True ends the trial there."""
+        self.steps.append(record)
+        self.log(str(record))
+        if self.on_step is not None:
+            self.on_step(record)
+        return (self.folder / STOP).exists()
+
+    def finish(self, compressed: Compressed) -> TrialResult:
+        """Write the trial's files, and measure it if it came to its end."""
+        before = compressed.history[: len(compressed.history) - len(self.steps)]
+        self.seconds_before = sum(record.seconds for record in before)
+        self.steps = compressed.history
+        _write_history(self.folder / HISTORY, compressed.history)
+        compressed.save(self.folder / MODEL)
+        if compressed.status == "diverged":
+            step = self.steps[-1].step + 1
+            return self.result(
+                Status.DIVERGED, f"loss or weights became NaN or infinite in L-C step {step}"
+            )
+        if compressed.status == "stopped":
+            return self.result(Status.PRUNED, f"stopped after L-C step {self.steps[-1].step}")
+        metrics = self.context.measure(self.job.metrics, compressed)
+        return self.result(Status.COMPLETE, metrics=metrics)
+
+    def result(
+        self, status: Status, message: str = "", metrics: dict[str, float] | None = None
+    ) -> TrialResult:
+        """Build the result and log it."""
+        seconds = time.perf_counter() - self.began + self.seconds_before
+        steps = self.steps[-1].step if self.steps else 0
+        numbers = "".join(f"  {name} {value:g}" for name, value in (metrics or {}).items())
+        self.log(f"{status.value} after {seconds:.1f} s{': ' * bool(message)}{message}{numbers}")
+        return TrialResult(self.job.number, status, metrics or {}, seconds, message, steps)
+
+    def log(self, text: str) -> None:
+        """Append a line to the trial's log."""
+        with open(self.folder / LOG, "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+
+
+def _write_history(path: Path, history: Sequence[StepRecord]) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(field.name for field in dataclasses.fields(StepRecord))
+    writer.writerows(dataclasses.astuple(record) for record in history)
+    atomic.write_text(path, table.getvalue())
+
+
+def _failure(error: Exception) -> tuple[Status, str]:
+    """Return the status and the one-line message of an exception."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _NO_MEMORY)
+    )
+    name = "" if isinstance(error, AutocompressError) else type(error).__name__
+    message = ": ".join(part for part in (name, text) if part)[:300]
+    return (Status.OUT_OF_MEMORY if out_of_memory else Status.CRASHED), message

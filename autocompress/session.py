@@ -1,0 +1,196 @@
+"""The parts of a sweep: data, reference, study, executor."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from autocompress import data as datasets
+from autocompress import models
+from autocompress.analysis import format_value
+from autocompress.api import compress
+from autocompress.compressed import load
+from autocompress.config import Sweep
+from autocompress.data import Data
+from autocompress.driver import Driver
+from autocompress.errors import RunError, unknown
+from autocompress.executors import Executor
+from autocompress.executors.local import LocalExecutor
+from autocompress.executors.serial import SerialExecutor
+from autocompress.layers import find_layers
+from autocompress.limits import Limits
+from autocompress.metrics import METRICS
+from autocompress.observer import Observer
+from autocompress.plan import Plan
+from autocompress.recipe import Direct
+from autocompress.runs import RunFolder
+from autocompress.search.opening import Setup
+from autocompress.search.record import TrialRecord
+from autocompress.search.seeding import make_seeds
+from autocompress.search.study import Study
+from autocompress.search.trial import MODEL, TrialContext
+from autocompress.storage import atomic
+
+_ALWAYS = ("accuracy", "loss", "bytes", "ratio", "nonzeros", "params", "flops")
+"""Metrics that cost little, so that one can ask for them later without having planned to."""
+
+
+class Session:
+    """The parts of a sweep, put together one after the other."""
+
+    def __init__(self, sweep: Sweep, run: RunFolder, observer: Observer) -> None:
+        self.sweep = sweep
+        self.run = run
+        self.observer = observer
+        self.space = sweep.load_space()
+        objectives = sweep.load_objectives()
+        metrics = METRICS | {metric.name: metric for metric in sweep.metrics}
+        for name in objectives.names:
+            if name not in metrics:
+                raise unknown("metric", name, metrics, where=f"objectives {objectives.name!r}")
+        self.limits = Limits(objectives, sweep.limits, metrics)
+        own = (metric.name for metric in sweep.metrics)
+        needed = (*objectives.names, *self.limits.metrics, *own, *_ALWAYS)
+        self.metrics = tuple(dict.fromkeys(needed))
+
+    def load(self) -> None:
+        """Load the data, and the model with whatever weights; check that the space fits it."""
+        sweep = self.sweep
+        if isinstance(sweep.data, Data):
+            self.data = sweep.data if sweep.device == "auto" else sweep.data.to(sweep.device)
+        else:
+            self.observer.phase(f"loading data {sweep.data}")
+            device = sweep.torch_device()
+            self.data = datasets.load(sweep.data, root=sweep.data_root, device=device)
+        if isinstance(sweep.model, str):
+            self.model = models.build(sweep.model, self.data)
+        else:
+            self.model = copy.deepcopy(sweep.model).to(self.data.device).eval()
+        self.space.check(find_layers(self.model))
+
+    @property
+    def context(self) -> TrialContext:
+        """What trials share."""
+        return TrialContext(self.model, self.data, self.sweep.latency, self.sweep.metrics)
+
+    def resolved(self) -> dict[str, str]:
+        """Return what, besides its settings, makes this sweep what it is."""
+        digests = {"data_digest": self.data.digest}
+        if not isinstance(self.sweep.model, str):
+            digests["model_digest"] = _digest(self.model)
+        return digests
+
+    def load_reference(self) -> None:
+        """Give the model the reference's weights: the run's own, or trained ones."""
+        name = self.sweep.model
+        path = self.run.reference
+        if path.is_file():
+            _restore(self.model, path)
+            return
+        if isinstance(name, str):
+            self.observer.phase(f"training the reference {name} (or taking it from the cache)")
+            self.model = models.load(name, self.data, progress=self.observer.training)
+        state = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+        atomic.write_bytes(path, safetensors.torch.save(state))
+
+    def study(self) -> Study:
+        """Open the run's study, or create it."""
+        if not self.run.study.is_file():
+            return self.new_study()
+        try:
+            return Study.load(self.run.path, model=self.model)
+        except RunError as error:
+            # a process killed while creating it leaves a database without a study
+            try:
+                return self.new_study()
+            except RunError:
+                raise error from None
+
+    def new_study(self) -> Study:
+        """Create the run's study; it holds the reference's metrics and the first candidates."""
+        self.observer.phase("measuring the reference")
+        reference = self.measure_reference()
+        objectives = self.limits.objectives.resolve(reference, self.data.classes)
+        sweep = self.sweep
+        setup = Setup(
+            objectives=objectives,
+            space=self.space,
+            reference=reference,
+            sampler=sweep.sampler,
+            seed=sweep.seed,
+            trials=sweep.trials,
+            sweep={k: v for k, v in sweep.to_dict().items() if k not in ("space", "objectives")},
+        )
+        seeds = make_seeds(self.space, find_layers(self.model), sweep.trials)
+        return Study.create(self.run.path, setup, self.model, seeds=seeds)
+
+    def measure_reference(self) -> dict[str, float]:
+        """Return the metrics of the uncompressed model, measured the way of any other."""
+        result = compress(self.model, Plan([]), Direct(), self.data)
+        return self.context.measure(self.metrics, result)
+
+    def executor(self) -> Executor:
+        """Return where the trials run."""
+        sweep = self.sweep
+        if sweep.jobs == 0:
+            return SerialExecutor(self.context)
+        return LocalExecutor(
+            self.context, workers=sweep.jobs, threads=sweep.threads, timeout=sweep.timeout
+        )
+
+    def drive(self, study: Study) -> None:
+        """Run the trials."""
+        with self.executor() as executor:
+            driver = Driver(
+                study,
+                executor,
+                self.run,
+                total=self.sweep.trials,
+                metrics=self.metrics,
+                observer=self.observer,
+                precheck=lambda pending: self.limits.precheck(pending, self.context),
+                judge=self.limits.judge,
+            )
+            self.observer.begin(self.title(study), self.run.path, driver.tally)
+            driver.run()
+
+    def title(self, study: Study) -> str:
+        """Return the sweep in a line."""
+        reference = ", ".join(
+            f"{name} {format_value(name, study.reference[name])}" for name in study.objectives.names
+        )
+        model = self.sweep.model
+        name = model if isinstance(model, str) else type(model).__name__
+        return (
+            f"{name} on {self.data.name}: space {self.space.name}, sampler {study.sampling}; "
+            f"reference {reference}"
+        )
+
+    def test(self, record: TrialRecord) -> float:
+        """Return a trial's accuracy on the test split."""
+        if record.folder is None:
+            raise RunError(f"trial {record.number} left no model")
+        compressed = load(self.run.path / record.folder / MODEL, self.model)
+        return compressed.evaluate(self.data.test).accuracy
+
+
+def _digest(model: nn.Module) -> str:
+    sha = hashlib.sha256(repr(model).encode())
+    for name, value in model.state_dict().items():
+        sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        sha.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return sha.hexdigest()[:16]
+
+
+def _restore(model: nn.Module, path: Path) -> None:
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
+        text = str(error).splitlines()[0]
+        raise RunError(f"{path}: the run's reference model cannot be loaded: {text}") from error

@@ -1,0 +1,148 @@
+"""A sweep from beginning to end: `search` and `resume`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from autocompress.config import Sweep
+from autocompress.errors import RunError
+from autocompress.observer import Observer
+from autocompress.report.build import ReportPaths, build_report
+from autocompress.runs import RunFolder
+from autocompress.search.record import TrialRecord
+from autocompress.search.study import Study
+from autocompress.session import Session
+
+
+def search(sweep: Sweep | None = None, *, observer: Observer | None = None) -> Study:
+    """Search for the Pareto front of a model's compressions.
+
+    Trains the reference if need be, runs the trials in worker processes, and writes a report. A
+    run of the very same sweep in the same folder is continued; a finished one only gets a new
+    report. No ``if __name__ == "__main__"`` is needed around it.
+
+    Args:
+        sweep: What to do; default ``Sweep()``, a small network on digits.
+        observer: Who is told how it goes on; ``autocompress.display.observer(Console())`` shows it
+            on a terminal. Nobody by default.
+
+    Returns:
+        The study: ``study.front()``, ``study.records()``, ``study.path``.
+
+    Raises:
+        ConfigError, SchemeError: a setting that cannot be used, or a space that does not fit.
+        DataError, ModelError: data or model missing or unusable.
+        RunError: ``sweep.out`` holds another sweep or other files, or is in use.
+        ExecutorError: trials cannot be run at all.
+    """
+    sweep = Sweep() if sweep is None else sweep
+    observer = observer or Observer()
+    run = RunFolder(sweep.out or default_folder(sweep))
+    try:
+        session = Session(sweep, run, observer)
+        run.check_free()
+        session.load()
+        with run.locked():
+            run.claim(sweep.to_dict(), session.resolved())
+            session.load_reference()
+            study = session.study()
+            session.drive(study)
+            paths = _report(study, run, observer, session.test)
+            observer.finished(study.front(), _notes(study, paths))
+        return study
+    finally:
+        observer.end()
+
+
+def resume(
+    path: str | os.PathLike[str],
+    *,
+    trials: int | None = None,
+    jobs: int | None = None,
+    timeout: float | None = None,
+    observer: Observer | None = None,
+) -> Study:
+    """Go on with a run after an interrupt, a crash or a reboot.
+
+    Trials that were running continue from their last L-C step; nothing done is lost or repeated. A
+    model given as ``module:factory`` is your own code, and is run again.
+
+    Args:
+        path: The run's folder.
+        trials: Another number of trials in all; to extend a finished run, say.
+        jobs: Another number of trials at a time.
+        timeout: Another limit on a trial's seconds.
+        observer: Who is told how it goes on.
+
+    Raises:
+        RunError: no run there, or one begun from Python with a model or data of its own.
+    """
+    run = RunFolder.existing(path)
+    values = run.describe()
+    for key in ("model", "data", "metrics"):
+        if values.get(key) is None or (key == "metrics" and values[key]):
+            raise RunError(
+                f"{run.path}: this sweep was begun from Python with {key} of its own, which a "
+                f"file cannot hold: go on with ac.search(Sweep({key}=..., out={str(run.path)!r}))"
+            )
+    changes = {"trials": trials, "jobs": jobs, "timeout": timeout, "out": str(run.path)}
+    values = {k: v for k, v in values.items() if k not in ("resolved", "metrics")}
+    asked = {key: value for key, value in changes.items() if value is not None}
+    return search(Sweep.from_dict(values, asked, where=str(run.sweep)), observer=observer)
+
+
+def report(path: str | os.PathLike[str], *, observer: Observer | None = None) -> ReportPaths:
+    """Write the report of a run again, from its study.
+
+    Test accuracies that are not known yet are measured if the sweep's model and data have names.
+
+    Args:
+        path: The run's folder.
+        observer: Who is told how it goes on.
+
+    Raises:
+        RunError: no run there, or nothing in it yet.
+    """
+    observer = observer or Observer()
+    run = RunFolder.existing(path)
+    values = run.describe()
+    try:
+        with Study.load(run.path) as study:
+            missing = any(study.test(record.number) is None for record in study.front())
+            test = None
+            if missing and run.reference.is_file() and values.get("model") and values.get("data"):
+                observer.phase("loading data and reference")
+                values = {k: v for k, v in values.items() if k not in ("resolved", "metrics")}
+                session = Session(Sweep.from_dict(values, where=str(run.sweep)), run, observer)
+                session.load()
+                session.load_reference()
+                test = session.test
+            return _report(study, run, observer, test)
+    finally:
+        observer.end()
+
+
+def default_folder(sweep: Sweep) -> Path:
+    """Return a new folder's path for a run: ``runs/DATA-TIME``."""
+    name = sweep.data if isinstance(sweep.data, str) else sweep.data.name
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _report(
+    study: Study,
+    run: RunFolder,
+    observer: Observer,
+    test: Callable[[TrialRecord], float] | None,
+) -> ReportPaths:
+    observer.phase("writing the report")
+    return build_report(study, run.report, test=test)
+
+
+def _notes(study: Study, paths: ReportPaths) -> list[str]:
+    notes = [f"problem: {problem}" for problem in paths.problems]
+    notes.append(f"hypervolume {study.front().hypervolume():.6g}")
+    notes.append(f"report: {paths.index}")
+    return notes

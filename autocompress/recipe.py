@@ -22,6 +22,7 @@ class MuSchedule(Settings):
 
     Attributes:
         start: mu of the first L step, or ``"auto"``.
+        scale: Multiplies an automatic start: a range of it means the same for any model.
         factor: Growth per step, at least 1, or ``"auto"``.
         steps: Number of L-C steps after direct compression.
         cap: Largest mu.
@@ -31,6 +32,7 @@ class MuSchedule(Settings):
     """
 
     start: Positive | Literal["auto"] = "auto"
+    scale: Positive = 1.0
     factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] | Literal["auto"] = "auto"
     steps: PositiveInt = 20
     cap: Positive = 1e4
@@ -50,7 +52,7 @@ class SGD(Settings):
     """Stochastic gradient descent (``torch.optim.SGD``)."""
 
     name: Literal["sgd"] = "sgd"
-    lr: Positive = 0.1
+    lr: Positive = 0.05
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = True
     weight_decay: NonNegative = 0.0
@@ -78,8 +80,9 @@ class LC(Settings):
     Attributes:
         mu: The mu schedule; ``"auto"`` is ``MuSchedule()``.
         penalty: ``"augmented-lagrangian"`` keeps multipliers, ``"quadratic"`` keeps them at 0.
-        epochs_per_step: Passes over the training data in an L step.
-        first_step_epochs: The same for the first L step; None means ``epochs_per_step``.
+        epochs_per_step: Passes over the training data in an L step; ``"auto"`` is one, or as many
+            as make 100 iterations where the data set is small.
+        first_step_epochs: The same for the first L step; None means as many as for the others.
         optimizer: Optimizer of the L step, started afresh in each.
         lr_decay: Factor on the learning rate after each L-C step. The learning rate is also kept
             below 1/mu, where gradient descent on the penalty alone would begin to diverge.
@@ -91,18 +94,13 @@ class LC(Settings):
     method: Literal["lc"] = "lc"
     mu: Annotated[MuSchedule, BeforeValidator(_schedule)] = MuSchedule()
     penalty: Literal["augmented-lagrangian", "quadratic"] = "augmented-lagrangian"
-    epochs_per_step: PositiveInt = 1
+    epochs_per_step: PositiveInt | Literal["auto"] = "auto"
     first_step_epochs: PositiveInt | None = None
     optimizer: Optimizer = SGD()
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.98
     batch_size: PositiveInt = 128
     tolerance: NonNegative = 1e-4
     amp: bool = False
-
-    def epochs(self, step: int) -> int:
-        """Return the number of epochs of L step ``step`` (0 is the first)."""
-        first = self.first_step_epochs
-        return first if step == 0 and first is not None else self.epochs_per_step
 
 
 class Direct(Settings):

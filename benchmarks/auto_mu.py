@@ -80,7 +80,7 @@ def main() -> None:
 def mean_accuracy(
     model: nn.Module, plan: ac.Plan, data: ac.data.Data, mu: ac.MuSchedule, seeds: int
 ) -> float:
-    recipe = LC(mu=mu, optimizer=ac.SGD(lr=LR, momentum=0.9), batch_size=BATCH)
+    recipe = LC(mu=mu, epochs_per_step=1, optimizer=ac.SGD(lr=LR, momentum=0.9), batch_size=BATCH)
     runs = [ac.compress(model, plan, recipe, data, seed=seed) for seed in range(seeds)]
     best = (run.history[run.best_step].val_accuracy for run in runs)
     return 100 * statistics.mean(best)

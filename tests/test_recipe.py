@@ -22,11 +22,6 @@ def test_auto_is_the_default_and_must_be_resolved_first() -> None:
         MuSchedule().at(0)
 
 
-def test_first_step_length() -> None:
-    assert [LC(epochs_per_step=2).epochs(j) for j in (0, 1)] == [2, 2]
-    assert [LC(epochs_per_step=2, first_step_epochs=5).epochs(j) for j in (0, 1)] == [5, 2]
-
-
 @pytest.mark.parametrize(
     ("build", "message"),
     [

@@ -46,7 +46,8 @@ def resolve(recipe: LC, problem: Problem) -> MuSchedule:
     balance = _balance(problem)
     start, factor = schedule.start, schedule.factor
     if start == "auto":
-        start = min(START * _unit(recipe, problem), balance or float("inf"), schedule.cap)
+        start = min(START * _unit(recipe, problem), balance or float("inf")) * schedule.scale
+        start = min(start, schedule.cap)
     if factor == "auto":
         end = max(start * steps, 0.5 * (balance or 0.0))
         factor = max(1.0, (end / start) ** (1 / max(steps - 1, 1)))

@@ -29,6 +29,9 @@ from autocompress.lc.state import Best, Solution, State
 from autocompress.plan import Plan
 from autocompress.recipe import LC, Direct, MuSchedule
 
+ENOUGH = 100
+"""Iterations of an L step that ``epochs_per_step="auto"`` makes at least."""
+
 OnStep = Callable[[StepRecord], object]
 """Called after every step; returning True stops the loop there."""
 
@@ -119,8 +122,17 @@ class _Loop:
         with swapped(self.params, decoded):
             increase = self.learner.sample_loss(self.model) - train_loss
         distance = sum(float(gap.square().sum()) for gap in self.gaps(decoded).values())
-        iterations = self.learner.iterations(self.recipe.epochs_per_step)
+        iterations = self.learner.iterations(self.epochs(1))
         return auto_mu.resolve(self.recipe, auto_mu.Problem(distance, increase, iterations))
+
+    def epochs(self, index: int) -> int:
+        """Return the number of epochs of L step ``index`` (0 is the first)."""
+        assert isinstance(self.recipe, LC)
+        if index == 0 and self.recipe.first_step_epochs is not None:
+            return self.recipe.first_step_epochs
+        if self.recipe.epochs_per_step != "auto":
+            return self.recipe.epochs_per_step
+        return math.ceil(ENOUGH / self.learner.iterations(1))
 
     def restore(self, state: State) -> None:
         """Put the working copy, the learner and the random generators where a state left them."""
@@ -145,7 +157,7 @@ class _Loop:
         began = time.perf_counter()
         index = state.history[-1].step
         mu = state.mu.at(index)
-        epochs = self.recipe.epochs(index)
+        epochs = self.epochs(index)
         decoded = self.decode(state.codes)
         multipliers = dict(state.multipliers)
         penalty = Penalty(

@@ -32,6 +32,13 @@ def test_spans_what_the_loss_asks_for(steps: int, optimizer: SGD | Adam) -> None
         assert schedule.at(steps - 1) >= 0.49 * balance
 
 
+def test_scale_multiplies_an_automatic_start_only() -> None:
+    plain, scaled = (resolve(LC(mu=MuSchedule(scale=s)), PROBLEM).at(0) for s in (1.0, 0.5))
+    assert scaled == pytest.approx(plain / 2)
+    fixed = LC(mu=MuSchedule(start=1e-3, scale=0.5))
+    assert resolve(fixed, PROBLEM).at(0) == 1e-3
+
+
 def test_longer_l_steps_start_lower() -> None:
     recipe = LC(optimizer=SGD(lr=0.1))
     short, long = (resolve(recipe, Problem(100.0, 1.0, n)).at(0) for n in (100, 1000))
@@ -56,7 +63,9 @@ def test_without_loss_or_distance_there_is_still_a_schedule() -> None:
 
 @pytest.mark.parametrize("steps", [8, 20])
 def test_first_runs_are_good(digits: Data, digits_cnn: nn.Module, steps: int) -> None:
-    recipe = LC(mu=MuSchedule(steps=steps), optimizer=SGD(lr=0.05), batch_size=64)
+    recipe = LC(
+        mu=MuSchedule(steps=steps), optimizer=SGD(lr=0.05), batch_size=64, epochs_per_step=1
+    )
     plan = Plan([Task("all", ["*.weight"], Prune(density=0.1))])
     solution = lc.run(digits_cnn, plan, recipe, lc.Trainer(digits, recipe))
     assert solution.best.record.val_accuracy > 0.94

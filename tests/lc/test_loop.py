@@ -188,5 +188,22 @@ def test_adam_and_autocast_run(digits: Data, digits_cnn: nn.Module) -> None:
     assert all(math.isfinite(r.train_loss) for r in solution.history)
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"epochs_per_step": 2}, [0, 2, 2]),
+        ({"epochs_per_step": 1, "first_step_epochs": 3}, [0, 3, 1]),
+        ({"batch_size": 64}, [0, 6, 6]),  # 17 iterations an epoch: six make a hundred
+        ({"batch_size": 8}, [0, 1, 1]),
+    ],
+)
+def test_length_of_the_l_steps(
+    digits: Data, digits_cnn: nn.Module, settings: dict[str, int], expected: list[int]
+) -> None:
+    recipe = LC(mu=MuSchedule(steps=2), **settings)
+    solution = lc.run(digits_cnn, PRUNE, recipe, lc.Trainer(digits, recipe))
+    assert [r.epochs for r in solution.history] == expected
+
+
 def _timeless(record: StepRecord) -> tuple[object, ...]:
     return tuple(v for k, v in vars(record).items() if k != "seconds")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -266,5 +266,5 @@ class _Loop:
         return State(mu, weights, codes, multipliers, best, history, learner, rng)
 
 
-def _norm(tensors: object) -> float:
-    return math.sqrt(sum(float(t.to(torch.float64).square().sum()) for t in tensors))  # type: ignore[attr-defined]
+def _norm(tensors: Iterable[Tensor]) -> float:
+    return math.sqrt(sum(float(t.to(torch.float64).square().sum()) for t in tensors))

@@ -44,13 +44,16 @@ def resolve(recipe: LC, problem: Problem) -> MuSchedule:
     schedule = recipe.mu
     steps = schedule.steps
     balance = _balance(problem)
-    start, factor = schedule.start, schedule.factor
-    if start == "auto":
-        start = min(START * _unit(recipe, problem), balance or float("inf")) * schedule.scale
-        start = min(start, schedule.cap)
-    if factor == "auto":
+    if schedule.start == "auto":
+        natural = min(START * _unit(recipe, problem), balance or float("inf"))
+        start = min(natural * schedule.scale, schedule.cap)
+    else:
+        start = schedule.start
+    if schedule.factor == "auto":
         end = max(start * steps, 0.5 * (balance or 0.0))
         factor = max(1.0, (end / start) ** (1 / max(steps - 1, 1)))
+    else:
+        factor = schedule.factor
     return MuSchedule(start=start, factor=factor, steps=steps, cap=schedule.cap)
 
 

@@ -89,7 +89,7 @@ class Trainer:
                 optimizer.zero_grad(set_to_none=True)
                 with precision:
                     loss = self._loss(model(inputs), labels)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 penalty.subtract_pull()
                 optimizer.step()
                 total += loss.detach()

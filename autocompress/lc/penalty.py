@@ -50,7 +50,8 @@ class Penalty:
     def add_grad(self) -> None:
         """Add the whole gradient to the parameters' ``.grad``; call it after ``backward``."""
         if self.params:
-            torch._foreach_add_([_grad(p) for p in self.params], self.params, alpha=self.mu)
+            weights = [p.detach() for p in self.params]
+            torch._foreach_add_([_grad(p) for p in self.params], weights, alpha=self.mu)
             self.subtract_pull()
 
     @torch.no_grad()

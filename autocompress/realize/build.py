@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from autocompress.errors import AutocompressWarning
 from autocompress.plan import Plan
 from autocompress.realize.check import Probe
 from autocompress.realize.lowrank import Factors, collapse, factorize, find_factors
-from autocompress.realize.thin import thin, zero_channels
+from autocompress.realize.thin import thin, unfelt, zero_channels
 
 
 def realize(model: nn.Module, plan: Plan, codes: Mapping[str, Code], example: Tensor) -> nn.Module:
@@ -66,8 +66,9 @@ def _factored(
         lambda names: factorize(copy.deepcopy(base), [factors[name] for name in names]),
         list(factors),
         lambda module: probe.agrees(module, exact=False),
-        "kept as one layer, since the model computes something else with two",
     )
+    reason = "kept as one layer, since the model computes something else with two"
+    _complain(factors.keys() - layers, reason)
     return module, [factors[name] for name in layers]
 
 
@@ -76,15 +77,33 @@ def _thinned(base: nn.Module, plan: Plan, codes: Mapping[str, Code], example: Te
     if not zeros:
         return base
     probe = Probe.of(base, example)
-    module, _ = _most(
-        base,
-        lambda names: thin(copy.deepcopy(base), names, zeros, example),
-        list(zeros),
-        lambda module: probe.agrees(module, exact=True),
+
+    def rewrite(layers: Sequence[str]) -> nn.Module:
+        return thin(copy.deepcopy(base), layers, zeros, example)
+
+    def correct(module: nn.Module) -> bool:
+        return probe.agrees(module, exact=True)
+
+    module = _attempt(rewrite, list(zeros), correct)
+    if module is not None:
+        return module
+    try:
+        possible = unfelt(copy.deepcopy(base), zeros, example, correct)
+    except Exception:  # as in _attempt
+        possible = []
+    module, layers = _most(base, rewrite, possible, correct)
+    _complain(
+        zeros.keys() - layers,
         "kept with zero channels, since the model computes something else without them or its "
         "graph could not be traced",
     )
     return module
+
+
+def _complain(layers: Set[str], reason: str) -> None:
+    if layers:
+        message = f"{', '.join(sorted(layers))}: {reason}"
+        warnings.warn(message, AutocompressWarning, stacklevel=4)
 
 
 def _most(
@@ -92,7 +111,6 @@ def _most(
     rewrite: Callable[[Sequence[str]], nn.Module],
     layers: list[str],
     correct: Callable[[nn.Module], bool],
-    complaint: str,
 ) -> tuple[nn.Module, list[str]]:
     """Rewrite a model in all the layers, or else in as many as leave it correct.
 
@@ -101,12 +119,11 @@ def _most(
         rewrite: Makes a new model with the given layers rewritten.
         layers: Paths of the layers that could be.
         correct: Whether a rewritten model will do.
-        complaint: The warning for layers left out, after their names.
 
     Returns:
         The rewritten model and the layers it is rewritten in.
     """
-    best, accepted, refused = base, list[str](), list[str]()
+    best, accepted = base, list[str]()
     # the whole list first; where it fails its halves, down to single layers
     pending = [layers] if layers else []
     while pending:
@@ -114,13 +131,9 @@ def _most(
         candidate = _attempt(rewrite, [*accepted, *part], correct)
         if candidate is not None:
             best, accepted = candidate, [*accepted, *part]
-        elif len(part) == 1:
-            refused += part
-        else:
+        elif len(part) > 1:
             half = len(part) // 2
             pending += [part[half:], part[:half]]
-    if refused:
-        warnings.warn(f"{', '.join(refused)}: {complaint}", AutocompressWarning, stacklevel=4)
     return best, accepted
 
 

@@ -7,7 +7,7 @@ torch-pruning (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 202
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -61,6 +61,38 @@ def thin(model: nn.Module, layers: Iterable[str], zeros: Channels, example: Tens
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trainable.get(name, True))
     return model
+
+
+def unfelt(
+    model: nn.Module, zeros: Channels, example: Tensor, correct: Callable[[nn.Module], bool]
+) -> list[str]:
+    """Return the layers that could each be thinned without changing the outputs.
+
+    Found without thinning: the weights that would read the missing channels are set to zero
+    instead, which takes one forward pass a layer rather than a new graph.
+
+    Args:
+        model: Changed and not to be used any more.
+        zeros: The zero channels of each layer.
+        example: One input batch.
+        correct: Whether a model's outputs are as they were.
+    """
+    model.requires_grad_(True)
+    graph = _trace(model, example)
+    left = {model.get_submodule(name): set(channels) for name, channels in zeros.items()}
+    found = []
+    for name in zeros:
+        layer = model.get_submodule(name)
+        group = _removable(graph, layer, left) if layer in graph.module2node else None
+        reading = [] if group is None else _readers(graph, group)
+        before = [(weight, weight.clone()) for weight, _, _ in reading]
+        for weight, dim, idxs in reading:
+            weight.index_fill_(dim, torch.tensor(idxs, device=weight.device), 0)
+        if correct(model):
+            found.append(name)
+        for weight, values in before:
+            weight.copy_(values)
+    return found
 
 
 def _trace(model: nn.Module, example: Tensor) -> Any:
@@ -126,6 +158,19 @@ def _sources(graph: Any, group: Any) -> list[tuple[nn.Module, list[int], list[in
         if isinstance(item.dep.target.module, _SOURCES)
         and graph.is_out_channel_pruning_fn(item.dep.handler)
     ]
+
+
+def _readers(graph: Any, group: Any) -> list[tuple[Tensor, int, list[int]]]:
+    """Return each weight that loses inputs: itself, along which dimension, and which ones."""
+    found = []
+    for item in group:
+        module, handler = item.dep.target.module, item.dep.handler
+        if isinstance(module, (_ConvNd, nn.Linear)) and not graph.is_out_channel_pruning_fn(
+            handler
+        ):
+            dim = 0 if getattr(module, "transposed", False) else 1
+            found.append((module.weight.detach(), dim, list(item.idxs)))
+    return found
 
 
 def _grouped(module: nn.Module) -> bool:

@@ -12,6 +12,7 @@ from autocompress.compression.structure import StructureCode
 from autocompress.errors import AutocompressWarning
 from autocompress.plan import Plan, Task
 from autocompress.realize import realize
+from autocompress.realize.thin import unfelt, zero_channels
 from tests.realize.networks import Chain, Normed, Residual, direct, images, mlp
 
 
@@ -250,3 +251,20 @@ def test_codes_are_not_changed() -> None:
     realize(decoded, resolved, codes, images(1))
     for now, then in zip(codes["channels"].decode(), before, strict=True):
         assert torch.equal(now, then)
+
+
+def test_layers_nothing_feels_are_found_without_thinning() -> None:
+    model = mlp(nn.ReLU)
+    model[2] = nn.Sigmoid()
+    decoded, resolved, codes = direct(model, prune(("1.weight", "3.weight")))
+    x = images()
+    expected = decoded(x)
+    trial = copy.deepcopy(decoded)
+    found = unfelt(
+        trial,
+        zero_channels(decoded, resolved, codes),
+        images(1),
+        lambda module: torch.allclose(module(x), expected),
+    )
+    assert found == ["3"]
+    assert torch.equal(trial(x), expected)  # what was tried is undone

@@ -6,8 +6,10 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
+from autocompress import catalog, yamlio
 from autocompress.errors import ConfigError, unknown
 from autocompress.plan import require_keys
 
@@ -246,15 +248,25 @@ class Objectives:
         require_keys(data, {"objectives"}, where, ("name", "doc"))
         items = data["objectives"]
         if not isinstance(items, Sequence) or isinstance(items, str):
-            raise ConfigError(f"{where}.objectives: expected a list of objectives, not {items!r}")
+            raise ConfigError(f"{where}: objectives: expected a list of objectives, not {items!r}")
         built = [
-            Objective.from_dict(item, where=f"{where}.objectives[{i}]")
+            Objective.from_dict(item, where=f"{where}: objectives[{i}]")
             for i, item in enumerate(items)
         ]
         try:
             return cls(str(data.get("name", "custom")), tuple(built), str(data.get("doc", "")))
         except ConfigError as error:
             raise type(error)(f"{where}: {error}") from None
+
+    @classmethod
+    def load(cls, name: str | Path) -> Self:
+        """Read objectives from a YAML file, given by path or by the name of a ready-made one.
+
+        Raises:
+            ConfigError: naming file, key and what is accepted.
+        """
+        path = catalog.find(catalog.OBJECTIVES, name)
+        return cls.from_dict({"name": path.stem, **yamlio.load(path)}, where=str(path))
 
 
 def _one_of(where: str, key: str, value: object, accepted: Sequence[str], also: str = "") -> None:

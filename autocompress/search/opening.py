@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import optuna
+from optuna.study import StudyDirection
 
 from autocompress.errors import RunError
 from autocompress.search.database import Database
@@ -126,9 +127,8 @@ def create(
         raise RunError(f"{folder} already holds a study: resume it, or choose another folder")
     with database.transaction(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(
-            storage=database, study_name=name, directions=list(setup.objectives.directions)
-        )
+        directions = [StudyDirection[word.upper()] for word in setup.objectives.directions]
+        study = optuna.create_study(storage=database, study_name=name, directions=directions)
         # what dashboards show; values on a log scale are stored as logarithms
         items = setup.objectives.items
         study.set_metric_names(

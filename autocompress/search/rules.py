@@ -231,7 +231,7 @@ def make_groups(rules: Sequence[Rule], layers: Layers, source: str) -> tuple[Gro
 def _check_names(groups: Sequence[Group]) -> None:
     names = [group.name for group in groups]
     layers = [_task_name(x) for group in groups if not group.joint for x in group.layers]
-    for group in groups:
+    for group in reversed(groups):
         alone = [_task_name(x) for x in group.layers] == [group.name]
         if names.count(group.name) > 1 or (not alone and group.name in layers):
             raise ConfigError(

@@ -113,6 +113,10 @@ class _PerTrial(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         assert self._inner is not None
+        if isinstance(self._inner, optuna.samplers.NSGAIISampler):
+            # computes the parents the first time, in another order than it gives them afterwards
+            generation = self._inner.get_trial_generation(study, trial)
+            self._inner.get_parent_population(study, generation)
         return self._inner.sample_relative(study, trial, search_space)
 
     def sample_independent(

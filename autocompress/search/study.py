@@ -89,11 +89,12 @@ class Study:
 
         Raises:
             RunError: the folder holds a study already, or the database cannot be used.
-            ConfigError, SchemeError: the objectives are not resolved, or the space does not fit
-                the model.
+            ConfigError, SchemeError: the objectives are not resolved, there is no such sampler,
+                or the space does not fit the model.
         """
         setup.objectives.reference_point()
         setup.space.check(find_layers(model))
+        make_sampler(setup.sampler, seed=setup.seed, trials=setup.trials)
         opening.quiet()
         folder, url = opening.locate(path, storage)
         folder.mkdir(parents=True, exist_ok=True)

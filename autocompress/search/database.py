@@ -76,20 +76,25 @@ class Database(RDBStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None = None,
     ) -> None:
-        # Optuna would look up the parameter's distribution in earlier trials, a query for each
-        # parameter; here all come from one search space. Without this method: slower, no more.
-        super()._set_trial_param_without_commit(
-            session,
-            trial_id,
-            param_name,
-            param_value_internal,
-            distribution,
-            previous_distribution or distribution,
-        )
+        # Optuna would look up each parameter's distribution in earlier trials, where here all come
+        # from one search space, and write each by itself. Without this method: slower, no more.
+        with session.no_autoflush:
+            super()._set_trial_param_without_commit(
+                session,
+                trial_id,
+                param_name,
+                param_value_internal,
+                distribution,
+                previous_distribution or distribution,
+            )
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
         """Make all writes of this thread inside one transaction: all are kept, or none.
+
+        Args:
+            durable: Whether to wait for the disk. Otherwise a power cut, though not the end of
+                this process, may undo it; what is written later is never kept without it.
 
         Raises:
             RunError: the database cannot be written.
@@ -98,6 +103,7 @@ class Database(RDBStorage):
         assert isinstance(session, _Batch)
         session.held, session.failed = True, False
         try:
+            self._wait_for_disk(session, durable)
             yield
             session.held = False
             if session.failed:
@@ -110,17 +116,20 @@ class Database(RDBStorage):
             session.rollback()
             session.close()
 
+    def _wait_for_disk(self, session: Session, durable: bool) -> None:
+        if self.engine.dialect.name == "sqlite":
+            level = "FULL" if durable else "NORMAL"
+            session.connection().exec_driver_sql(f"PRAGMA synchronous={level}")
+
 
 def _prepare(connection: Any, record: object) -> None:
     """Set up a new SQLite connection.
 
-    A write-ahead log needs one flush a transaction and lets others read meanwhile; FULL keeps what
-    was committed even through a power cut.
+    A write-ahead log needs at most one flush a transaction and lets others read meanwhile.
     """
     del record
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
 
 

@@ -111,7 +111,8 @@ class Mirror:
             trial = self._study.ask()
             yield trial
             frozen = self._memory.get_trial(trial._trial_id)
-            with self._database.transaction():
+            # should a power cut undo it, the same trial will be asked for again
+            with self._database.transaction(durable=False):
                 stored_id = self._database.create_new_trial(self._study_id, frozen)
                 if self._stored_id(trial.number) != stored_id:
                     raise RunError("another process is running trials of the same study")

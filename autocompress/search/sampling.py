@@ -160,7 +160,7 @@ class _PerGroup(_PerTrial):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         super().before_trial(study, trial)
-        self._groups = _groups(_seen(study))
+        self._groups: dict[str, dict[str, BaseDistribution]] | None = None
         self._drawn: dict[str, Any] = {}
 
     def infer_relative_search_space(
@@ -175,6 +175,8 @@ class _PerGroup(_PerTrial):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        if self._groups is None:
+            self._groups = _groups(_seen(study))
         group = self._groups.get(param_name, {})
         if param_name not in self._drawn and group.get(param_name) == param_distribution:
             inner = self._build(trial.number, min(group))

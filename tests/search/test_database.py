@@ -70,12 +70,26 @@ def test_plain_optuna_reads_what_is_written(database, tmp_path):
     assert study.directions == [StudyDirection.MINIMIZE]
 
 
-def test_commits_are_durable_and_do_not_block_readers(database, tmp_path):
-    connection = database.engine.raw_connection()
-    cursor = connection.cursor()
-    assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert cursor.execute("PRAGMA synchronous").fetchone() == (2,)
-    connection.close()
+def test_results_wait_for_the_disk_and_readers_for_nobody(database, tmp_path):
+    study = new(database)
+
+    def pragma(name):
+        return database.scoped_session().connection().exec_driver_sql(f"PRAGMA {name}").scalar()
+
+    with database.transaction(durable=False):
+        database.set_study_user_attr(study, "a", 1)
+        assert pragma("synchronous") == 1
+        assert attrs(tmp_path) == {}
+    with database.transaction():
+        database.set_study_user_attr(study, "a", 2)
+        assert pragma("synchronous") == 2
+        assert pragma("journal_mode") == "wal"
+        assert attrs(tmp_path) == {"a": 1}
+    database.engine.dispose()
+
+
+def test_a_closed_study_is_one_file(database, tmp_path):
+    new(database)
     database.engine.dispose()
     assert [path.name for path in tmp_path.iterdir()] == ["a.db"]
 

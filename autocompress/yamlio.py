@@ -72,6 +72,13 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
+def _represent_str(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # line breaks to YAML 1.1, which only double quotes keep as they are
+    style = '"' if set(text) & set("\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_str)
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autocompress import yamlio
@@ -60,6 +60,8 @@ def test_scalars_follow_yaml_1_2(text, value):
 
 
 @given(DATA)
+@example({"\x85": "a\u2028b"})
+@example("\u2029")
 def test_what_is_dumped_is_loaded_again(data):
     assert yamlio.loads(yamlio.dumps({"data": data})) == {"data": data}
 

@@ -22,6 +22,10 @@ from autocompress.search.space import SearchSpace
 from autocompress.settings import Settings
 
 
+RESULTS = ("resolved", "metrics")
+"""Keys of a run's ``sweep.yaml`` that say what became of it, not what was asked for."""
+
+
 def _default_jobs() -> int:
     return min(2, os.cpu_count() or 1)
 
@@ -97,7 +101,7 @@ class Sweep(Settings):
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
-        """Read a sweep from a YAML file.
+        """Read a sweep from a YAML file; the ``sweep.yaml`` of a run is one, too.
 
         Args:
             path: The file; its keys are this class's fields.
@@ -117,6 +121,7 @@ class Sweep(Settings):
         where: str = "",
     ) -> Self:
         """Build a sweep from its JSON form; see :meth:`from_file`."""
+        values = {k: v for k, v in values.items() if k not in RESULTS}
         try:
             return cls(**override(values, overrides or {}))
         except ConfigError as error:

@@ -89,7 +89,6 @@ def resume(
                 f"file cannot hold: go on with ac.search(Sweep({key}=..., out={str(run.path)!r}))"
             )
     changes = {"trials": trials, "jobs": jobs, "timeout": timeout, "out": str(run.path)}
-    values = {k: v for k, v in values.items() if k not in ("resolved", "metrics")}
     asked = {key: value for key, value in changes.items() if value is not None}
     return search(Sweep.from_dict(values, asked, where=str(run.sweep)), observer=observer)
 
@@ -115,7 +114,6 @@ def report(path: str | os.PathLike[str], *, observer: Observer | None = None) ->
             test = None
             if missing and run.reference.is_file() and values.get("model") and values.get("data"):
                 observer.phase("loading data and reference")
-                values = {k: v for k, v in values.items() if k not in ("resolved", "metrics")}
                 session = Session(Sweep.from_dict(values, where=str(run.sweep)), run, observer)
                 session.load()
                 session.load_reference()

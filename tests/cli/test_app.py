@@ -1,0 +1,64 @@
+import subprocess
+
+import pytest
+
+COMMANDS = ["search", "resume", "report", "best", "compress", "list"]
+
+
+def test_help_names_the_commands(run):
+    said = run("--help")
+    assert said.code == 0
+    assert all(command in said.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_teaches_by_example(run, command):
+    said = run(command, "--help")
+    assert said.code == 0
+    assert f"autocompress {command}" in said.out
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("models", ["digits-cnn", "lenet300", "module:factory"]),
+        ("data", ["digits", "mnist", "image-folder"]),
+        ("schemes", ["prune", "codebook", "low-rank"]),
+        ("metrics", ["accuracy", "bytes", "latency"]),
+        ("spaces", ["mixed", "uniform-prune"]),
+        ("objectives", ["accuracy-size"]),
+    ],
+)
+def test_list_names_and_explains(run, kind, expected):
+    said = run("list", kind)
+    assert said.code == 0, said.err
+    rows = dict(line.split(maxsplit=1) for line in said.out.splitlines())
+    assert set(expected) <= set(rows)
+    assert all(len(text) > 10 for text in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["serach"], "serach"), (["list", "colours"], "colours"), (["best"], "run")],
+)
+def test_usage_errors_are_one_line_on_stderr(run, arguments, words):
+    said = run(*arguments)
+    assert said.code == 2
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert words in said.err
+
+
+def test_the_module_runs_as_a_program(python):
+    ended = subprocess.run([*python, "--version"], capture_output=True, text=True, timeout=60)
+    assert ended.stdout.startswith("autocompress ")
+    ended = subprocess.run([*python, "list", "spaces"], capture_output=True, text=True, timeout=60)
+    assert "mixed" in ended.stdout
+
+
+def test_help_does_not_wait_for_torch(python):
+    code = "import sys; from autocompress.cli import app; print('torch' in sys.modules)"
+    ended = subprocess.run(
+        [python[0], "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.strip() == "False"

@@ -96,10 +96,10 @@ def assign(values: Tensor, codebook: Tensor) -> Tensor:
         Indices in the shape of `values`: uint8 when k <= 256, else int32.
     """
     dtype = torch.uint8 if codebook.numel() <= 256 else torch.int32
-    values, between = values.detach(), _thresholds(codebook.detach(), values.dtype)
+    values, between = values.detach().contiguous(), _thresholds(codebook.detach(), values.dtype)
     if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
         out = np.uint8 if dtype == torch.uint8 else np.int32
-        index = _count_below(values.contiguous().view(-1).numpy(), between.numpy(), out)
+        index = _count_below(values.view(-1).numpy(), between.numpy(), out)
         if index is not None:
             return torch.from_numpy(index).view(values.shape)
     return torch.bucketize(values, between, out_int32=True).to(dtype)

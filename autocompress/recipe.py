@@ -81,7 +81,7 @@ class LC(Settings):
         mu: The mu schedule; ``"auto"`` is ``MuSchedule()``.
         penalty: ``"augmented-lagrangian"`` keeps multipliers, ``"quadratic"`` keeps them at 0.
         epochs_per_step: Passes over the training data in an L step; ``"auto"`` is one, or as many
-            as make 100 iterations where the data set is small.
+            as make 50 iterations where the data set is small.
         first_step_epochs: The same for the first L step; None means as many as for the others.
         optimizer: Optimizer of the L step, started afresh in each.
         lr_decay: Factor on the learning rate after each L-C step. The learning rate is also kept

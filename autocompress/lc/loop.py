@@ -29,7 +29,7 @@ from autocompress.lc.state import Best, Solution, State
 from autocompress.plan import Plan
 from autocompress.recipe import LC, Direct, MuSchedule
 
-ENOUGH = 100
+ENOUGH = 50
 """Iterations of an L step that ``epochs_per_step="auto"`` makes at least."""
 
 OnStep = Callable[[StepRecord], object]

@@ -18,7 +18,7 @@ def search(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[SWEEP.yaml]",
+            metavar="SWEEP.yaml",
             help="A sweep written down: every option below is a key of the same name.",
             show_default=False,
         ),

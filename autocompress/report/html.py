@@ -75,8 +75,11 @@ def _head(front: Front, name: str, run: Mapping[str, Any]) -> str:
     parts = []
     if isinstance(run.get("model"), str) and isinstance(run.get("data"), str):
         parts.append(f"{run['model']} on {run['data']}")
-    if isinstance(run.get("space"), str):
-        parts.append(f"search space {run['space']}")
+    space = run.get("space")
+    if isinstance(space, Mapping):  # written out, as a run's own file has it
+        space = space.get("name")
+    if isinstance(space, str):
+        parts.append(f"search space {space}")
     parts.append(f"objectives {front.objectives.name}")
     if "seed" in run:
         parts.append(f"seed {run['seed']}")

@@ -21,7 +21,6 @@ from autocompress.search.objectives import Objectives
 from autocompress.search.space import SearchSpace
 from autocompress.settings import Settings
 
-
 RESULTS = ("resolved", "metrics")
 """Keys of a run's ``sweep.yaml`` that say what became of it, not what was asked for."""
 
@@ -47,7 +46,7 @@ class Sweep(Settings):
         seed: Seed of the search and its trials. Reference and data splits do not depend on it.
         out: Folder of the run; None for ``runs/DATA-TIME``.
         sampler: Who proposes candidates.
-        timeout: Seconds a trial may take; None for no limit.
+        timeout: Seconds a trial may take; None for no limit. Needs jobs of at least 1.
         threads: CPU threads of each trial.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA if there is one.
         limits: Hard limits by metric, such as ``{bytes: 20KB, accuracy: 95%}``: at most this for

@@ -117,6 +117,18 @@ def test_a_context_that_cannot_be_loaded_is_one_clear_error(tmp_path):
             until_done(executor, [0])
 
 
+class Deadly(nn.Linear):
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def test_workers_that_cannot_start_are_one_clear_error(tmp_path):
+    with LocalExecutor(TrialContext(Deadly(6, 3), toy_context().data), workers=1) as executor:
+        executor.submit([toy_job(0, tmp_path)])
+        with pytest.raises(ExecutorError, match="end as soon as they start"):
+            until_done(executor, [0])
+
+
 SCRIPT = """
 import sys, time
 from pathlib import Path

@@ -162,7 +162,7 @@ class LiveDisplay(PlainDisplay):
         counts = Text("  ").join(
             Text(f"{count} {name}", style=_COLOURS[name])
             for name, count in tally.counts().items()
-            if count or name == "complete"
+            if count or name in ("complete", "pruned", "failed")
         )
         left = tally.seconds_left
         times = f"{duration(tally.elapsed)} elapsed"

@@ -121,6 +121,7 @@ def test_the_live_display_shows_counts_best_hypervolume_time_left_and_each_worke
     for words in (
         "2/4",
         "1 complete",
+        "0 pruned",
         "1 failed",
         "left",
         "front   1 trials, hypervolume",

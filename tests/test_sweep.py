@@ -1,5 +1,7 @@
 import multiprocessing
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -194,6 +196,37 @@ def test_worker_processes_survive_a_kill_and_bring_the_sweep_to_its_end(toy, tmp
     assert records[1].status is Status.CRASHED
     assert "SIGKILL" in records[1].message
     assert {r.status for r in records} == {Status.COMPLETE, Status.CRASHED}
+
+
+SCRIPT = """
+import sys
+import torch
+from autocompress.config import Sweep
+from autocompress.sweep import search
+from autocompress.testing.executors import toy_context
+
+print("runs", flush=True)
+class Mine(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(6, 3)
+    def forward(self, x):
+        return self.layer(x)
+
+space = {"layers": [{"match": "*", "schemes": [{"scheme": "prune", "density": 0.5}]}]}
+sweep = Sweep(model=Mine(), data=toy_context().data, space=space, trials=1, jobs=1, out=sys.argv[1])
+study = search(sweep)
+print(study.records()[0].status.value, study.records()[0].message)
+"""
+
+
+def test_a_script_needs_no_main_guard_and_may_define_its_model(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.stderr == ""
+    assert ended.stdout.split() == ["runs", "complete"]
 
 
 def test_results_do_not_depend_on_where_the_trials_ran(toy, tmp_path):

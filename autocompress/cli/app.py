@@ -66,12 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except Exception as error:
             if not hasattr(error, "format_message"):  # not a complaint about the arguments
                 raise
-            tell_error(error.format_message() or _usage(error))
+            if type(error).__name__ == "NoArgsIsHelpError":  # the help itself, or shown already
+                typer.echo(error.format_message(), err=True, nl=False)
+            else:
+                tell_error(error.format_message())
             code = 2
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _usage(error: Exception) -> str:
-    """Return the help a command without its arguments shows."""
-    context = getattr(error, "ctx", None)
-    return context.get_usage() if context is not None else str(error)

@@ -11,6 +11,13 @@ def test_help_names_the_commands(run):
     assert all(command in said.out for command in COMMANDS)
 
 
+def test_without_a_command_there_is_help_and_no_error(run):
+    said = run()
+    assert said.code == 2
+    assert "Usage" in said.out + said.err
+    assert "error:" not in said.err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_teaches_by_example(run, command):
     said = run(command, "--help")

@@ -142,6 +142,7 @@ def finish(run, out):
         return study.records()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_soon_and_resume_goes_on(run, python, sweep_file, tmp_path, digits_cnn):
     out = tmp_path / "run"
     process = begin(python, sweep_file, out, "step   2")

@@ -50,6 +50,7 @@ class TestLocalExecutor(ExecutorContract):
         return LocalExecutor(context, workers=workers)
 
 
+@pytest.mark.slow
 def test_workers_that_hang_exit_or_are_killed_cost_one_job_each(tmp_path):
     with LocalExecutor(toy_context(), workers=1, timeout=2, run=acting) as executor:
         executor.submit([job(0, tmp_path, "exit"), job(1, tmp_path)])  # 1 is handed on

@@ -90,6 +90,10 @@ class Compression(ABC):
     """Whether a task with this scheme also takes the parameters tied to a layer's output channels
     (bias, batch-norm scale and shift), each right after its weight."""
 
+    smooth: ClassVar[bool] = False
+    """Whether Θ varies continuously, as factors and casts do: with discrete choices (which weights
+    survive, which entry each takes) a fast growing mu freezes them too early."""
+
     @abstractmethod
     def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
         """Solve the C step: the Θ minimising ``penalty(Θ) + mu/2 ‖w − Δ(Θ)‖²``.

@@ -57,6 +57,11 @@ class Compose(Compression):
         """Whether the first scheme prunes whole channels."""
         return self.of[0].structured
 
+    @property
+    def smooth(self) -> bool:  # type: ignore[override]  # a class constant of plain schemes
+        """Whether all schemes are smooth."""
+        return all(term.smooth for term in self.of)
+
     def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
         code = self.of[0].project(weights, mu=mu, previous=previous)
         for term in self.of[1:]:

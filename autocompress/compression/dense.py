@@ -84,6 +84,7 @@ class Dense(Compression):
     """No compression: weights are kept as they are. Exact, with zero error."""
 
     name: ClassVar[str] = "dense"
+    smooth: ClassVar[bool] = True
 
     def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> DenseCode:
         del mu, previous
@@ -106,6 +107,7 @@ class Cast(Compression):
     """
 
     name: ClassVar[str] = "cast"
+    smooth: ClassVar[bool] = True
     dtype: str
 
     def __post_init__(self) -> None:

@@ -137,6 +137,7 @@ class LowRank(Compression):
     """
 
     name: ClassVar[str] = "low-rank"
+    smooth: ClassVar[bool] = True
     rank: int
     conv: str = "channel"
 

@@ -4,7 +4,8 @@ What matters is how far one L step can pull w towards Δ(Θ). Gradient descent w
 learning rate η closes the gap by a factor ``exp(−η mu T)`` in T iterations, so ``1 / (η T)`` is the
 natural unit of mu. Starting at ``START`` units, w leaves the reference without being torn from it;
 the schedule then grows by as much as it has steps: ``factor = steps^(1 / (steps − 1))``, which is
-the 1.1 of the L-C papers at their 40 steps and larger where there are fewer.
+the 1.1 of the L-C papers at their 40 steps and larger where there are fewer. Where nothing discrete
+can freeze (low rank), it starts at 1 unit and ends at 10 whatever the number of steps.
 
 A second scale comes from the reference and the plan: at ``mu* = 2 ΔL / ‖w − Δ‖²`` direct
 compression costs the penalty as much as it costs the loss ΔL. Below it the loss holds w back, so
@@ -22,6 +23,8 @@ from autocompress.recipe import LC, SGD, MuSchedule
 
 START = 0.2
 """First mu, in units of 1 / (effective learning rate · iterations of an L step)."""
+SMOOTH = (1.0, 10.0)
+"""First and last mu of plans without discrete choices, in the same units."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Problem:
         distance: ‖w − Δ(Θ)‖² of direct compression.
         loss_increase: Training loss of direct compression minus that of the reference.
         iterations: Optimizer steps in one L step.
+        smooth: Whether no scheme of the plan makes discrete choices.
     """
 
     distance: float
     loss_increase: float
     iterations: int
+    smooth: bool = False
 
 
 def resolve(recipe: LC, problem: Problem) -> MuSchedule:
@@ -45,12 +50,14 @@ def resolve(recipe: LC, problem: Problem) -> MuSchedule:
     steps = schedule.steps
     balance = _balance(problem)
     if schedule.start == "auto":
-        natural = min(START * _unit(recipe, problem), balance or float("inf"))
+        units = SMOOTH[0] if problem.smooth else START
+        natural = min(units * _unit(recipe, problem), balance or float("inf"))
         start = min(natural * schedule.scale, schedule.cap)
     else:
         start = schedule.start
     if schedule.factor == "auto":
-        end = max(start * steps, 0.5 * (balance or 0.0))
+        end = SMOOTH[1] * _unit(recipe, problem) if problem.smooth else start * steps
+        end = max(end, 0.5 * (balance or 0.0))
         factor = max(1.0, (end / start) ** (1 / max(steps - 1, 1)))
     else:
         factor = schedule.factor

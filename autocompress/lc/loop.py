@@ -123,7 +123,9 @@ class _Loop:
             increase = self.learner.sample_loss(self.model) - train_loss
         distance = sum(float(gap.square().sum()) for gap in self.gaps(decoded).values())
         iterations = self.learner.iterations(self.epochs(1))
-        return auto_mu.resolve(self.recipe, auto_mu.Problem(distance, increase, iterations))
+        smooth = all(task.compression.smooth for task in self.plan.tasks)
+        problem = auto_mu.Problem(distance, increase, iterations, smooth)
+        return auto_mu.resolve(self.recipe, problem)
 
     def epochs(self, index: int) -> int:
         """Return the number of epochs of L step ``index`` (0 is the first)."""

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from autocompress import lc
-from autocompress.compression import Prune
+from autocompress.compression import Additive, Cast, Codebook, Compose, LowRank, Prune
 from autocompress.data import Data
 from autocompress.lc.auto_mu import Problem, resolve
 from autocompress.plan import Plan, Task
@@ -37,6 +37,25 @@ def test_scale_multiplies_an_automatic_start_only() -> None:
     assert scaled == pytest.approx(plain / 2)
     fixed = LC(mu=MuSchedule(start=1e-3, scale=0.5))
     assert resolve(fixed, PROBLEM).at(0) == 1e-3
+
+
+def test_plans_without_discrete_choices_are_pulled_harder() -> None:
+    smooth = Problem(100.0, 100.0, 100, smooth=True)
+    discrete = Problem(100.0, 100.0, 100, smooth=False)
+    for steps in (2, 8, 40):
+        recipe = LC(mu=MuSchedule(steps=steps), optimizer=SGD(lr=0.1))
+        ours, theirs = resolve(recipe, smooth), resolve(recipe, discrete)
+        assert ours.at(0) > theirs.at(0)
+        assert ours.at(steps - 1) == pytest.approx(10 * ours.at(0))
+
+
+def test_smoothness_of_schemes() -> None:
+    low, prune = LowRank(2), Prune(0.5)
+    assert low.smooth
+    assert not prune.smooth
+    assert Compose([low, Cast("float16")]).smooth
+    assert not Compose([low, Codebook(2)]).smooth
+    assert not Additive([low, prune]).smooth
 
 
 def test_longer_l_steps_start_lower() -> None:

@@ -75,7 +75,40 @@ _EXPORTS = {
     "search": "autocompress.sweep:search",
 }
 
-__all__ = [*_EXPORTS, "__version__"]
+__all__ = [
+    "LC",
+    "SGD",
+    "Adam",
+    "Additive",
+    "Candidate",
+    "Cast",
+    "Code",
+    "Codebook",
+    "Compose",
+    "Compressed",
+    "Compression",
+    "Dense",
+    "Direct",
+    "Front",
+    "LowRank",
+    "MuSchedule",
+    "Plan",
+    "Prune",
+    "StructurePrune",
+    "Sweep",
+    "Task",
+    "__version__",
+    "compress",
+    "data",
+    "errors",
+    "lc",
+    "load",
+    "metrics",
+    "models",
+    "plots",
+    "resume",
+    "search",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,8 +40,8 @@ def test_scale_multiplies_an_automatic_start_only() -> None:
 
 
 def test_plans_without_discrete_choices_are_pulled_harder() -> None:
-    smooth = Problem(100.0, 100.0, 100, smooth=True)
-    discrete = Problem(100.0, 100.0, 100, smooth=False)
+    smooth = Problem(100.0, 5.0, 100, smooth=True)
+    discrete = Problem(100.0, 5.0, 100, smooth=False)
     for steps in (2, 8, 40):
         recipe = LC(mu=MuSchedule(steps=steps), optimizer=SGD(lr=0.1))
         ours, theirs = resolve(recipe, smooth), resolve(recipe, discrete)

@@ -16,9 +16,9 @@ from autocompress.analysis import parse_quantity
 from autocompress.catalog import OBJECTIVES, find
 from autocompress.data import Data
 from autocompress.errors import ConfigError
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.space import SearchSpace
 from autocompress.metrics import LatencySettings, Metric
-from autocompress.search.objectives import Objectives
-from autocompress.search.space import SearchSpace
 from autocompress.settings import Settings
 
 RESULTS = ("resolved", "metrics")

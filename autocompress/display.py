@@ -15,9 +15,9 @@ from rich.text import Text
 
 from autocompress.analysis import Front
 from autocompress.analysis.units import quantity
+from autocompress.explore.record import TrialRecord
 from autocompress.lc import StepRecord
 from autocompress.observer import Observer, Tally
-from autocompress.search.record import TrialRecord
 from autocompress.summaries import duration, outcome, show_front, values
 
 _COLOURS = {

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from autocompress.analysis.text import plan_summary
 from autocompress.executors import DoneEvent, Executor
+from autocompress.explore.entries import PendingTrial
+from autocompress.explore.record import TrialRecord
+from autocompress.explore.study import Study
+from autocompress.explore.trial import Job, TrialResult, clean_up
 from autocompress.observer import Observer, Tally
 from autocompress.recipe import LC
 from autocompress.runs import RunFolder
-from autocompress.search.entries import PendingTrial
-from autocompress.search.record import TrialRecord
-from autocompress.search.study import Study
-from autocompress.search.trial import Job, TrialResult, clean_up
 
 _PATIENCE = 0.25
 """Longest wait for news, seconds: an interrupt is noticed between two waits."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from autocompress.analysis import format_value
 from autocompress.api import compress
 from autocompress.errors import unknown
+from autocompress.explore.entries import PendingTrial
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.trial import TrialContext
 from autocompress.metrics import Metric
 from autocompress.recipe import Direct
-from autocompress.search.entries import PendingTrial
-from autocompress.search.objectives import Objectives
-from autocompress.search.record import Status, TrialRecord
-from autocompress.search.trial import TrialContext
 
 
 class Limits:

@@ -9,9 +9,9 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
 from autocompress.analysis import Front
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import Status, TrialRecord
 from autocompress.lc import StepRecord
-from autocompress.search.objectives import Objectives
-from autocompress.search.record import Status, TrialRecord
 
 FREE_IN_A_ROW = 50
 """How many trials that cost nothing may follow one another before they count like others."""

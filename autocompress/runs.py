@@ -11,8 +11,8 @@ from typing import Any
 
 from autocompress import yamlio
 from autocompress.errors import RunError
+from autocompress.explore.opening import versions
 from autocompress.metrics import fingerprint
-from autocompress.search.opening import versions
 from autocompress.storage import atomic
 
 FORMAT = "autocompress-run/1"

@@ -22,6 +22,11 @@ from autocompress.errors import RunError, unknown
 from autocompress.executors import Executor
 from autocompress.executors.local import LocalExecutor
 from autocompress.executors.serial import SerialExecutor
+from autocompress.explore.opening import Setup
+from autocompress.explore.record import TrialRecord
+from autocompress.explore.seeding import make_seeds
+from autocompress.explore.study import Study
+from autocompress.explore.trial import MODEL, TrialContext
 from autocompress.layers import find_layers
 from autocompress.limits import Limits
 from autocompress.metrics import METRICS
@@ -29,11 +34,6 @@ from autocompress.observer import Observer
 from autocompress.plan import Plan
 from autocompress.recipe import Direct
 from autocompress.runs import RunFolder
-from autocompress.search.opening import Setup
-from autocompress.search.record import TrialRecord
-from autocompress.search.seeding import make_seeds
-from autocompress.search.study import Study
-from autocompress.search.trial import MODEL, TrialContext
 from autocompress.storage import atomic
 
 _ALWAYS = ("accuracy", "loss", "bytes", "ratio", "nonzeros", "params", "flops")

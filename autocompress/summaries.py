@@ -14,10 +14,10 @@ from autocompress.analysis.text import plan_summary, plan_text
 from autocompress.analysis.units import quantity
 from autocompress.compressed import Compressed
 from autocompress.data import Data
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.trial import MODEL
 from autocompress.lc import evaluate
-from autocompress.search.objectives import Objectives
-from autocompress.search.record import Status, TrialRecord
-from autocompress.search.trial import MODEL
 
 
 def values(record: TrialRecord, objectives: Objectives) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from autocompress.config import Sweep
 from autocompress.errors import RunError
+from autocompress.explore.record import TrialRecord
+from autocompress.explore.study import Study
 from autocompress.observer import Observer
 from autocompress.report.build import ReportPaths, build_report
 from autocompress.runs import RunFolder
-from autocompress.search.record import TrialRecord
-from autocompress.search.study import Study
 from autocompress.session import Session
 
 

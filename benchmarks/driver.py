@@ -26,15 +26,15 @@ from autocompress.config import Sweep
 from autocompress.driver import Driver
 from autocompress.executors import Executor
 from autocompress.executors.local import LocalExecutor
+from autocompress.explore.opening import Setup, versions
+from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.seeding import make_seeds
+from autocompress.explore.study import Study
+from autocompress.explore.trial import Job, OnStep, TrialContext, TrialResult
 from autocompress.layers import find_layers
 from autocompress.metrics import fingerprint
 from autocompress.observer import Observer
 from autocompress.runs import RunFolder
-from autocompress.search.opening import Setup, versions
-from autocompress.search.record import Status, TrialRecord
-from autocompress.search.seeding import make_seeds
-from autocompress.search.study import Study
-from autocompress.search.trial import Job, OnStep, TrialContext, TrialResult
 
 TRIALS = 200
 WARM_UP = 4  # trials until all workers have started

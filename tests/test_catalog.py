@@ -5,14 +5,14 @@ import pytest
 
 from autocompress import catalog, yamlio
 from autocompress.errors import ConfigError, UnknownName
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.seeding import make_seeds
+from autocompress.explore.space import SearchSpace
 from autocompress.layers import find_layers
 from autocompress.metrics import METRICS
 from autocompress.models import build
 from autocompress.recipe import Candidate
-from autocompress.search.objectives import Objectives
-from autocompress.search.seeding import make_seeds
-from autocompress.search.space import SearchSpace
-from tests.search.toys import Random, Replay
+from tests.explore.toys import Random, Replay
 
 SPACES = catalog.names(catalog.SPACES)
 SETS = catalog.names(catalog.OBJECTIVES)

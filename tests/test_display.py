@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 
 from autocompress.display import LiveDisplay, PlainDisplay, observer
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status, TrialRecord
 from autocompress.lc import StepRecord
 from autocompress.observer import FREE_IN_A_ROW, Tally
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status, TrialRecord
 from autocompress.summaries import duration, show_front
 
 OBJECTIVES = Objectives(

@@ -2,17 +2,17 @@ import pytest
 
 from autocompress.driver import Driver
 from autocompress.executors import DoneEvent, StepEvent
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.opening import Setup
+from autocompress.explore.record import Status
+from autocompress.explore.seeding import make_seeds
+from autocompress.explore.space import SearchSpace
+from autocompress.explore.study import Study
+from autocompress.explore.trial import TrialResult
 from autocompress.layers import find_layers
 from autocompress.lc import StepRecord
 from autocompress.observer import FREE_IN_A_ROW, Observer
 from autocompress.runs import RunFolder
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.opening import Setup
-from autocompress.search.record import Status
-from autocompress.search.seeding import make_seeds
-from autocompress.search.space import SearchSpace
-from autocompress.search.study import Study
-from autocompress.search.trial import TrialResult
 from autocompress.testing.executors import toy_context
 
 MODEL = toy_context().model

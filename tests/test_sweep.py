@@ -10,10 +10,10 @@ from autocompress import data as datasets
 from autocompress import yamlio
 from autocompress.config import Sweep
 from autocompress.errors import ConfigError, RunError, SchemeError, UnknownName
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status
 from autocompress.metrics import Metric
 from autocompress.observer import Observer
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status
 from autocompress.sweep import report, resume, search
 from autocompress.testing.executors import toy_context
 

@@ -14,8 +14,8 @@ from autocompress.analysis.knee import knee
 from autocompress.analysis.query import Answer, Limits, best
 from autocompress.analysis.text import plan_text
 from autocompress.analysis.units import format_value
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status, TrialRecord
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status, TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd

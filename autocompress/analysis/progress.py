@@ -10,8 +10,8 @@ import numpy as np
 
 from autocompress.analysis.front import points_of, why_unranked
 from autocompress.analysis.hypervolume import hypervolume, nondominated
-from autocompress.search.objectives import Objectives
-from autocompress.search.record import TrialRecord
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import TrialRecord
 
 
 class Progress(NamedTuple):

@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeAlias
 
 from autocompress.analysis.units import format_value, parse_quantity
 from autocompress.errors import ConfigError, unknown
-from autocompress.search.objectives import Objectives
-from autocompress.search.record import Status, TrialRecord
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import Status, TrialRecord
 
 _OPERATORS = {"<=": "<=", "max": "<=", ">=": ">=", "min": ">="}
 

@@ -24,7 +24,7 @@ def report(run: Run) -> None:
     from rich.console import Console
 
     from autocompress.display import observer
-    from autocompress.search.study import Study
+    from autocompress.explore.study import Study
     from autocompress.summaries import show_front
     from autocompress.sweep import report as write
 
@@ -59,7 +59,7 @@ def best(
     from rich.console import Console
 
     from autocompress.analysis import best as find
-    from autocompress.search.study import Study
+    from autocompress.explore.study import Study
     from autocompress.summaries import show_trial
 
     with Study.load(run) as study:

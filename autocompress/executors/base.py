@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from autocompress.explore.trial import Job, TrialResult
 from autocompress.lc import StepRecord
-from autocompress.search.trial import Job, TrialResult
 
 
 @dataclass(frozen=True)

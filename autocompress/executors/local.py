@@ -20,9 +20,9 @@ from autocompress.executors.base import DoneEvent, Event, StepEvent
 from autocompress.executors.lines import Lines, Message
 from autocompress.executors.shipping import pack
 from autocompress.executors.spawn import WorkerContext
+from autocompress.explore.record import Status
+from autocompress.explore.trial import Job, RunJob, TrialContext, TrialResult, request_stop, run_job
 from autocompress.lc import StepRecord
-from autocompress.search.record import Status
-from autocompress.search.trial import Job, RunJob, TrialContext, TrialResult, request_stop, run_job
 
 _MOST_STARTS = 2
 """How often a job is handed to a worker that dies before it begins it."""

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from autocompress.executors.base import DoneEvent, Event, StepEvent
+from autocompress.explore.trial import Job, RunJob, TrialContext, request_stop, run_job
 from autocompress.lc import StepRecord
-from autocompress.search.trial import Job, RunJob, TrialContext, request_stop, run_job
 
 
 class _Abandoned(BaseException):

@@ -11,7 +11,7 @@ import cloudpickle
 from autocompress.compression import registry
 from autocompress.data import DataSpec
 from autocompress.errors import ExecutorError
-from autocompress.search.trial import RunJob, TrialContext, run_job
+from autocompress.explore.trial import RunJob, TrialContext, run_job
 
 _REGISTRIES: dict[str, dict[str, Any]] = {
     "schemes": registry.SCHEMES,

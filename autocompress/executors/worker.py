@@ -18,8 +18,8 @@ import torch
 
 from autocompress.errors import AutocompressError, ExecutorError
 from autocompress.executors.shipping import unpack
+from autocompress.explore.trial import LOG, Job, RunJob, TrialContext
 from autocompress.lc import StepRecord
-from autocompress.search.trial import LOG, Job, RunJob, TrialContext
 
 
 class _Worker:

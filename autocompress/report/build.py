@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from autocompress import yamlio
 from autocompress.analysis.front import Front
 from autocompress.errors import AutocompressError
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import TrialRecord
 from autocompress.report.curves import hypervolume_curve, mu_curves
 from autocompress.report.html import Picture, page
 from autocompress.report.pareto import pareto
@@ -26,8 +28,6 @@ from autocompress.report.tables import (
     text_of,
     trials_frame,
 )
-from autocompress.search.objectives import Objectives
-from autocompress.search.record import TrialRecord
 from autocompress.storage import atomic
 
 if TYPE_CHECKING:

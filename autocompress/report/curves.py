@@ -13,6 +13,8 @@ from matplotlib.colors import LogNorm, Normalize
 from autocompress.analysis.front import Front
 from autocompress.analysis.progress import hypervolume_progress
 from autocompress.analysis.units import Kind, quantity
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import TrialRecord
 from autocompress.report.style import (
     BLUE,
     CYCLE,
@@ -25,8 +27,6 @@ from autocompress.report.style import (
     say,
     styled,
 )
-from autocompress.search.objectives import Objectives
-from autocompress.search.record import TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd

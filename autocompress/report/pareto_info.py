@@ -12,9 +12,9 @@ import numpy as np
 from autocompress.analysis.front import Front
 from autocompress.analysis.hypervolume import nondominated
 from autocompress.analysis.units import Kind, quantity
+from autocompress.explore.objectives import Objective
+from autocompress.explore.record import TrialRecord
 from autocompress.report.view import view_range
-from autocompress.search.objectives import Objective
-from autocompress.search.record import TrialRecord
 
 TRIAL = "trial"
 """The x axis of a sweep with a single objective: the trial's number."""

@@ -11,8 +11,8 @@ import numpy as np
 from autocompress.analysis.front import Front, gain, metric_names
 from autocompress.analysis.text import plan_summary, plan_text
 from autocompress.analysis.units import format_kind, format_value, quantity
-from autocompress.search.objectives import Objective
-from autocompress.search.record import TrialRecord
+from autocompress.explore.objectives import Objective
+from autocompress.explore.record import TrialRecord
 
 if TYPE_CHECKING:
     import pandas as pd

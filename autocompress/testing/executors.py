@@ -22,10 +22,10 @@ from torch import nn
 from autocompress import data
 from autocompress.compression import Prune
 from autocompress.executors.base import DoneEvent, Event, Executor, StepEvent
+from autocompress.explore.record import Status
+from autocompress.explore.trial import Job, TrialContext, TrialResult, clean_up
 from autocompress.plan import Plan, Task
 from autocompress.recipe import LC, SGD, Candidate, MuSchedule
-from autocompress.search.record import Status
-from autocompress.search.trial import Job, TrialContext, TrialResult, clean_up
 
 METRICS = ("accuracy", "bytes")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status, TrialRecord
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status, TrialRecord
 
 ACCURACY_SIZE = Objectives(
     "accuracy-size",

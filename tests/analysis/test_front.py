@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from autocompress.analysis import Front
 from autocompress.errors import ConfigError
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status
 from tests.analysis.records import ACCURACY_SIZE, record
 
 REFERENCE = {"accuracy": 0.98, "bytes": 1e6}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from autocompress.analysis import Front, hypervolume_progress
-from autocompress.search.record import Status
+from autocompress.explore.record import Status
 from tests.analysis.records import ACCURACY_SIZE, record
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from autocompress.analysis import Limit, best
 from autocompress.errors import ConfigError, UnknownName
-from autocompress.search.record import Status
+from autocompress.explore.record import Status
 from tests.analysis.records import ACCURACY_SIZE, record
 
 TRIALS = [

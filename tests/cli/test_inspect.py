@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from autocompress.search.study import Study
+from autocompress.explore.study import Study
 
 
 def test_best_shows_the_trial_and_its_model(run, finished):

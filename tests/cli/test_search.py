@@ -6,8 +6,8 @@ import time
 import pytest
 
 from autocompress import yamlio
-from autocompress.search.record import Status
-from autocompress.search.study import Study
+from autocompress.explore.record import Status
+from autocompress.explore.study import Study
 
 
 def test_search_shows_each_trial_the_front_and_where_the_report_is(run, sweep_file, tmp_path):

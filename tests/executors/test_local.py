@@ -13,9 +13,9 @@ from torch import nn
 from autocompress.errors import ExecutorError
 from autocompress.executors.base import DoneEvent
 from autocompress.executors.local import LocalExecutor
+from autocompress.explore.record import Status
+from autocompress.explore.trial import TrialContext, TrialResult
 from autocompress.lc import StepRecord
-from autocompress.search.record import Status
-from autocompress.search.trial import TrialContext, TrialResult
 from autocompress.testing.executors import ExecutorContract, toy_context, toy_job, until_done
 
 # workers cannot import a test module, so what is defined here must reach them by value
@@ -136,7 +136,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from autocompress.executors.local import LocalExecutor
-from autocompress.search.trial import TrialContext
+from autocompress.explore.trial import TrialContext
 from autocompress.testing.executors import toy_context, toy_job, until_done
 
 print("script runs", flush=True)

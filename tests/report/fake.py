@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status, TrialRecord
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status, TrialRecord
 
 REFERENCE = {"accuracy": 0.9795, "bytes": 1_066_712.0, "latency": 0.412, "flops": 532_400.0}
 ACCURACY = Objective("accuracy", "maximize", worst=0.1)

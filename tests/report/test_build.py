@@ -8,9 +8,9 @@ import pytest
 from autocompress import yamlio
 from autocompress.analysis import Front
 from autocompress.errors import ConfigError, PackedFileError
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status
 from autocompress.report.build import build_report
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status
 from tests.report.fake import ONE, THREE, TWO, FakeStudy, make_records, make_study
 
 

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from autocompress.analysis import Front
+from autocompress.explore.record import Status
 from autocompress.report.html import Picture, page
-from autocompress.search.record import Status
 from tests.analysis.records import ACCURACY_SIZE, record
 from tests.report.fake import THREE, make_records
 

@@ -1,10 +1,10 @@
 import pytest
 
 from autocompress.analysis import Front
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status
 from autocompress.report.pareto import axis_label, note, pareto
 from autocompress.report.pareto_info import pairs, pareto_info
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status
 from tests.analysis.records import ACCURACY_SIZE, record
 from tests.report.fake import ONE, THREE, TWO, make_study
 from tests.report.looks import check_figure, texts

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from autocompress.analysis import Front
 from autocompress.errors import UnknownName
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status
 from autocompress.report.pareto_info import TRIAL, pairs, pareto_info
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status
 from tests.analysis.records import ACCURACY_SIZE, record
 from tests.report.fake import ONE, THREE, TWO, make_study
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from autocompress.analysis import Front
+from autocompress.explore.record import Status
 from autocompress.report.tables import (
     escape_markdown,
     escape_tex,
@@ -18,7 +19,6 @@ from autocompress.report.tables import (
     text_of,
     trials_frame,
 )
-from autocompress.search.record import Status
 from tests.analysis.records import ACCURACY_SIZE, record
 from tests.report.fake import THREE, TWO, make_study
 

@@ -14,9 +14,9 @@ import optuna
 from optuna.study import StudyDirection
 
 from autocompress.errors import RunError
-from autocompress.search.database import Database
-from autocompress.search.objectives import Objectives
-from autocompress.search.space import SearchSpace
+from autocompress.explore.database import Database
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.space import SearchSpace
 
 FILE = "study.db"
 FORMAT = 1

@@ -2,9 +2,9 @@ import pytest
 
 from autocompress.compression import Cast, Codebook, Compose, Prune
 from autocompress.errors import ConfigError, SchemeError, UnknownName
-from autocompress.search.ranges import Range
-from autocompress.search.schemes import Option, parse_options
-from tests.search.toys import Random
+from autocompress.explore.ranges import Range
+from autocompress.explore.schemes import Option, parse_options
+from tests.explore.toys import Random
 
 PRUNE = {"scheme": "prune", "density": {"low": 0.1, "high": 0.5}}
 CODEBOOK = {"scheme": "codebook", "k": {"low": 2, "high": 16}}

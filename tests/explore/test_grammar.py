@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocompress.errors import ConfigError, UnknownName
-from autocompress.search.grammar import parse, unique
-from autocompress.search.ranges import Choice, Constant, Range, Record
-from tests.search.toys import Random, Replay
+from autocompress.explore.grammar import parse, unique
+from autocompress.explore.ranges import Choice, Constant, Range, Record
+from tests.explore.toys import Random, Replay
 
 NUMBERS = st.floats(0.001, 1000)
 RANGES = st.builds(

@@ -2,7 +2,7 @@
 
 A value of a search space is a tree of nodes: :class:`Constant`, :class:`Range`, :class:`Choice`,
 :class:`Record` (a mapping) and :class:`Listing` (a list). ``sample`` draws one plain value from it,
-asking a :class:`Chooser`. :mod:`autocompress.search.grammar` builds it from YAML data.
+asking a :class:`Chooser`. :mod:`autocompress.explore.grammar` builds it from YAML data.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ import optuna
 import pytest
 
 from autocompress.errors import AutocompressError, ConfigError, RunError
-from autocompress.search.database import Database
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.record import Status
-from autocompress.search.sampling import derive_seed
-from autocompress.search.study import Study
-from tests.search.toys import (
+from autocompress.explore.database import Database
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.record import Status
+from autocompress.explore.sampling import derive_seed
+from autocompress.explore.study import Study
+from tests.explore.toys import (
     LAYERS,
     NET,
     OBJECTIVES,
@@ -66,9 +66,9 @@ def test_a_study_stopped_anywhere_goes_on_as_if_it_never_had(tmp_path, sampler):
 
 SCRIPT = """
 import sys
-from autocompress.search.study import Study
-from tests.search.test_study import finish
-from tests.search.toys import NET
+from autocompress.explore.study import Study
+from tests.explore.test_study import finish
+from tests.explore.toys import NET
 study = Study.load(sys.argv[1], model=NET)
 print("ready", flush=True)
 finish(study, 60)
@@ -269,7 +269,7 @@ def test_only_results_can_be_told_and_only_once(tmp_path):
 
 
 def test_enqueued_candidates_may_be_added_later(tmp_path):
-    from autocompress.search.seeding import make_seeds
+    from autocompress.explore.seeding import make_seeds
 
     study = new_study(tmp_path / "run", seeds=False)
     run(study, study.ask())

@@ -9,14 +9,14 @@ from pathlib import Path
 from torch import nn
 
 from autocompress import yamlio
+from autocompress.explore.entries import PendingTrial
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.opening import Setup
+from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.seeding import make_seeds
+from autocompress.explore.space import SearchSpace
+from autocompress.explore.study import Study
 from autocompress.layers import find_layers
-from autocompress.search.entries import PendingTrial
-from autocompress.search.objectives import Objective, Objectives
-from autocompress.search.opening import Setup
-from autocompress.search.record import Status, TrialRecord
-from autocompress.search.seeding import make_seeds
-from autocompress.search.space import SearchSpace
-from autocompress.search.study import Study
 
 
 class Net(nn.Module):

@@ -2,8 +2,8 @@ import pytest
 
 from autocompress.compression import Codebook, LowRank, Prune, StructurePrune
 from autocompress.errors import ConfigError, SchemeError, UnknownName
-from autocompress.search.rules import Rule, make_groups
-from tests.search.toys import LAYERS, Random
+from autocompress.explore.rules import Rule, make_groups
+from tests.explore.toys import LAYERS, Random
 
 PRUNE = Prune(0.5)
 STRUCTURE = StructurePrune(0.5)

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from optuna.trial import FrozenTrial, TrialState
 
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import Status, TrialRecord
 from autocompress.recipe import Candidate
-from autocompress.search.objectives import Objectives
-from autocompress.search.record import Status, TrialRecord
 
 PENDING = "pending"
 RESULT = "result"

@@ -1,6 +1,6 @@
+from autocompress.explore.seeding import make_seeds
 from autocompress.recipe import LC
-from autocompress.search.seeding import make_seeds
-from tests.search.toys import LAYERS, NET, PRUNE, VARIED, Replay, space
+from tests.explore.toys import LAYERS, NET, PRUNE, VARIED, Replay, space
 
 
 def plans(text, trials):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autocompress.compression import Dense
+from autocompress.explore.rules import Group, Layers
+from autocompress.explore.schemes import Option
+from autocompress.explore.space import SearchSpace
 from autocompress.layers import LayerInfo
 from autocompress.plan import Plan, Task
 from autocompress.recipe import Candidate
-from autocompress.search.rules import Group, Layers
-from autocompress.search.schemes import Option
-from autocompress.search.space import SearchSpace
 
 _SHARE = 4
 """One in so many trials may be a seed."""

@@ -8,10 +8,10 @@ import torch
 
 import autocompress as ac
 from autocompress import yamlio
+from autocompress.explore.record import Status
+from autocompress.explore.trial import Job, TrialResult, clean_up, request_stop, run_job
 from autocompress.metrics import Metric
 from autocompress.recipe import Candidate
-from autocompress.search.record import Status
-from autocompress.search.trial import Job, TrialResult, clean_up, request_stop, run_job
 from autocompress.testing.executors import toy_context, toy_job
 
 

@@ -20,10 +20,10 @@ from autocompress.api import compress
 from autocompress.compressed import Compressed
 from autocompress.data import Data
 from autocompress.errors import AutocompressError, PackedFileError
+from autocompress.explore.record import Status
 from autocompress.lc import StepRecord
 from autocompress.metrics import LatencySettings, Measurement, Metric, measure
 from autocompress.recipe import Candidate
-from autocompress.search.record import Status
 from autocompress.storage import atomic
 
 CANDIDATE = "candidate.yaml"

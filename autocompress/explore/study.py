@@ -10,10 +10,9 @@ from optuna.trial import TrialState
 from torch import nn
 
 from autocompress.errors import RunError
-from autocompress.layers import find_layers
-from autocompress.search import opening
-from autocompress.search.database import Database
-from autocompress.search.entries import (
+from autocompress.explore import opening
+from autocompress.explore.database import Database
+from autocompress.explore.entries import (
     ORIGIN,
     PENDING,
     RESULT,
@@ -23,12 +22,13 @@ from autocompress.search.entries import (
     read_record,
     result_of,
 )
-from autocompress.search.mirror import QUEUE, Mirror, make_queue
-from autocompress.search.objectives import Objectives
-from autocompress.search.opening import Setup
-from autocompress.search.record import Status, TrialRecord
-from autocompress.search.sampling import derive_seed, make_sampler
-from autocompress.search.seeding import Seed
+from autocompress.explore.mirror import QUEUE, Mirror, make_queue
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.opening import Setup
+from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.sampling import derive_seed, make_sampler
+from autocompress.explore.seeding import Seed
+from autocompress.layers import find_layers
 
 if TYPE_CHECKING:
     from autocompress.analysis.front import Front
@@ -84,7 +84,7 @@ class Study:
             path: The run's folder; created if missing.
             setup: What the study is about, its objectives resolved.
             model: The reference model; only its layers' names and shapes matter here.
-            seeds: Candidates to try first, see :func:`autocompress.search.seeding.make_seeds`.
+            seeds: Candidates to try first, see :func:`autocompress.explore.seeding.make_seeds`.
             storage: SQLAlchemy URL; a SQLite file ``study.db`` in the folder by default.
 
         Raises:

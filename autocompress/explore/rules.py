@@ -10,11 +10,11 @@ from typing import Any, Self
 from autocompress.compression import Compression, Dense
 from autocompress.compression.base import Shapes
 from autocompress.errors import ConfigError, SchemeError, unknown
+from autocompress.explore.fitting import fit
+from autocompress.explore.ranges import Chooser
+from autocompress.explore.schemes import Option, parse_options
 from autocompress.layers import LayerInfo
 from autocompress.plan import Task, require_keys
-from autocompress.search.fitting import fit
-from autocompress.search.ranges import Chooser
-from autocompress.search.schemes import Option, parse_options
 
 Layers = tuple[LayerInfo, ...]
 KINDS = ("linear", "conv")

@@ -9,6 +9,9 @@ from typing import Any, Self, get_args
 
 from autocompress import catalog, yamlio
 from autocompress.errors import ConfigError
+from autocompress.explore.grammar import parse
+from autocompress.explore.ranges import Choice, Chooser, Constant, Node, Record
+from autocompress.explore.rules import Group, Layers, Rule, make_groups
 from autocompress.plan import Plan, Task, require_keys
 from autocompress.recipe import (
     LC,
@@ -20,9 +23,6 @@ from autocompress.recipe import (
     Recipe,
     recipe_from_dict,
 )
-from autocompress.search.grammar import parse
-from autocompress.search.ranges import Choice, Chooser, Constant, Node, Record
-from autocompress.search.rules import Group, Layers, Rule, make_groups
 
 
 def _whole(annotation: Any) -> bool:

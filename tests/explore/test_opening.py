@@ -5,10 +5,10 @@ import optuna
 import pytest
 
 from autocompress.errors import RunError
-from autocompress.search import opening
-from autocompress.search.database import Database
-from autocompress.search.opening import Setup
-from tests.search.toys import setup
+from autocompress.explore import opening
+from autocompress.explore.database import Database
+from autocompress.explore.opening import Setup
+from tests.explore.toys import setup
 
 
 def test_a_setup_survives_json():

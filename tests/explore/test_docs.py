@@ -7,9 +7,9 @@ import pytest
 
 import autocompress as ac
 from autocompress import yamlio
-from autocompress.search.objectives import Objectives
-from autocompress.search.space import SearchSpace
-from tests.search.toys import LAYERS, NET, REFERENCE, Random
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.space import SearchSpace
+from tests.explore.toys import LAYERS, NET, REFERENCE, Random
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "spaces.md"
 if not PAGE.is_file():

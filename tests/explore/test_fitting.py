@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from autocompress.compression import Additive, Codebook, Compose, LowRank, Prune
 from autocompress.errors import ConfigError, SchemeError
-from autocompress.search.fitting import build_any, fit, has_fraction
+from autocompress.explore.fitting import build_any, fit, has_fraction
 
 WIDE = ((16, 32),)
 

@@ -6,7 +6,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 
 from autocompress.errors import RunError
-from autocompress.search.database import Database
+from autocompress.explore.database import Database
 
 
 @pytest.fixture

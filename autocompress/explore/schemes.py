@@ -11,9 +11,9 @@ from typing import Any, get_type_hints
 
 from autocompress.compression import SCHEMES, Compression, to_dict
 from autocompress.errors import ConfigError, unknown
-from autocompress.search.fitting import FRACTION, build_any, has_fraction
-from autocompress.search.grammar import parse, unique
-from autocompress.search.ranges import Choice, Chooser, Listing, Node
+from autocompress.explore.fitting import FRACTION, build_any, has_fraction
+from autocompress.explore.grammar import parse, unique
+from autocompress.explore.ranges import Choice, Chooser, Listing, Node
 
 _EXTRA = ("name", "weight")
 

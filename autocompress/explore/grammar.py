@@ -1,4 +1,4 @@
-"""The grammar of search spaces: YAML data to nodes of :mod:`autocompress.search.ranges`."""
+"""The grammar of search spaces: YAML data to nodes of :mod:`autocompress.explore.ranges`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from autocompress.errors import ConfigError
+from autocompress.explore.ranges import Choice, Constant, Node, Range, Record, Scalar
 from autocompress.plan import require_keys
-from autocompress.search.ranges import Choice, Constant, Node, Range, Record, Scalar
 
 
 def parse(data: Any, where: str, *, integers: Collection[str] = (), key: str = "") -> Node:

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from autocompress.errors import UnknownName
-from autocompress.search.record import Status, TrialRecord
+from autocompress.explore.record import Status, TrialRecord
 
 
 def test_a_record_survives_json_whatever_its_metrics():

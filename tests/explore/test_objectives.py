@@ -4,7 +4,7 @@ import math
 import pytest
 
 from autocompress.errors import ConfigError, UnknownName
-from autocompress.search.objectives import Objective, Objectives
+from autocompress.explore.objectives import Objective, Objectives
 
 REFERENCE = {"accuracy": 0.98, "bytes": 1000.0, "loss": 0.1}
 

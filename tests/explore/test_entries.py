@@ -7,9 +7,7 @@ from optuna.trial import TrialState
 
 from autocompress import LC
 from autocompress.compression import Prune
-from autocompress.plan import Plan, Task
-from autocompress.recipe import Candidate
-from autocompress.search.entries import (
+from autocompress.explore.entries import (
     PENDING,
     RESULT,
     PendingTrial,
@@ -18,8 +16,10 @@ from autocompress.search.entries import (
     read_record,
     result_of,
 )
-from autocompress.search.record import Status
-from tests.search.toys import OBJECTIVES
+from autocompress.explore.record import Status
+from autocompress.plan import Plan, Task
+from autocompress.recipe import Candidate
+from tests.explore.toys import OBJECTIVES
 
 CANDIDATE = Candidate(Plan([Task("a", ["fc1.weight"], Prune(0.1))]), LC())
 PENDING_TRIAL = PendingTrial(0, CANDIDATE, "d1", 7, "uniform", {"x": 0.5})

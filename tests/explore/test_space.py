@@ -7,13 +7,13 @@ from torch import nn
 from autocompress import LC, MuSchedule, yamlio
 from autocompress.compression import Prune
 from autocompress.errors import ConfigError, SchemeError, UnknownName
+from autocompress.explore.ranges import Range
+from autocompress.explore.rules import Rule
+from autocompress.explore.space import SearchSpace
 from autocompress.layers import find_layers
 from autocompress.plan import Plan, Task
 from autocompress.recipe import Candidate, Direct
-from autocompress.search.ranges import Range
-from autocompress.search.rules import Rule
-from autocompress.search.space import SearchSpace
-from tests.search.toys import LAYERS, NET, VARIED, Random, Replay, space
+from tests.explore.toys import LAYERS, NET, VARIED, Random, Replay, space
 
 
 def test_a_candidate_is_what_the_parameters_say():

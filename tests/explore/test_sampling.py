@@ -5,8 +5,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from autocompress.errors import UnknownName
-from autocompress.search.sampling import SAMPLERS, derive_seed, make_sampler
-from tests.search.toys import LAYERS, VARIED, metrics, space
+from autocompress.explore.sampling import SAMPLERS, derive_seed, make_sampler
+from tests.explore.toys import LAYERS, VARIED, metrics, space
 
 SPACE = space(VARIED)
 WEIGHTS = SPACE.weights(LAYERS)

@@ -1,9 +1,9 @@
 import pytest
 
 from autocompress.errors import ConfigError
-from autocompress.search.grammar import parse
-from autocompress.search.ranges import Choice, Constant, Listing, Range, Record
-from tests.search.toys import Random, Replay
+from autocompress.explore.grammar import parse
+from autocompress.explore.ranges import Choice, Constant, Listing, Range, Record
+from tests.explore.toys import Random, Replay
 
 
 class Asked:

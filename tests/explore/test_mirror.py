@@ -7,8 +7,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from autocompress.errors import RunError
-from autocompress.search.database import Database
-from autocompress.search.mirror import QUEUE, Mirror, make_queue
+from autocompress.explore.database import Database
+from autocompress.explore.mirror import QUEUE, Mirror, make_queue
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autocompress.errors import RunError
-from autocompress.search.database import Database
+from autocompress.explore.database import Database
 
 QUEUE = "queue"
 

@@ -1,7 +1,7 @@
 """Worker processes that never run the user's script again.
 
 Python's ``spawn`` imports the parent's ``__main__`` in every child. A script that calls
-``autocompress.explore(...)`` at its top level would then start a sweep in every worker of the sweep.
+``autocompress.search(...)`` at its top level would then start a sweep in every worker of the sweep.
 Our workers need nothing of ``__main__`` (what is defined there is sent by value), so it is left
 out of what a child is told to prepare.
 """

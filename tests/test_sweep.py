@@ -201,8 +201,7 @@ def test_worker_processes_survive_a_kill_and_bring_the_sweep_to_its_end(toy, tmp
 SCRIPT = """
 import sys
 import torch
-from autocompress.config import Sweep
-from autocompress.sweep import search
+import autocompress as ac
 from autocompress.testing.executors import toy_context
 
 print("runs", flush=True)
@@ -214,8 +213,9 @@ class Mine(torch.nn.Module):
         return self.layer(x)
 
 space = {"layers": [{"match": "*", "schemes": [{"scheme": "prune", "density": 0.5}]}]}
-sweep = Sweep(model=Mine(), data=toy_context().data, space=space, trials=1, jobs=1, out=sys.argv[1])
-study = search(sweep)
+data = toy_context().data
+sweep = ac.Sweep(model=Mine(), data=data, space=space, trials=1, jobs=1, out=sys.argv[1])
+study = ac.search(sweep)
 print(study.records()[0].status.value, study.records()[0].message)
 """
 

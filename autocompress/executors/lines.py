@@ -11,7 +11,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from typing import Any, TypeAlias
 
 Message: TypeAlias = dict[str, Any]
-"""``number`` of the job, and one of ``process``, ``step``, ``result``."""
+"""``number`` of the job and one of ``process``, ``step``, ``result``; or ``gone``, a process."""
 
 
 class Lines:
@@ -54,13 +54,17 @@ class Lines:
             threading.Thread(target=self._listen, args=(line,), daemon=True).start()
 
     def _listen(self, line: Connection) -> None:
+        process = None
         with line:
             while True:
                 try:
                     message = json.loads(line.recv_bytes())
                 except (EOFError, OSError, ValueError):  # its worker is gone
-                    return
+                    break
+                process = message.get("process", process)
                 self._hear(message)
+        if process is not None:
+            self._hear({"gone": process})
 
 
 def _listener(authkey: bytes) -> Listener:

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from autocompress.errors import ExecutorError
-from autocompress.executors.base import DoneEvent
 from autocompress.executors.local import LocalExecutor
 from autocompress.explore.record import Status
 from autocompress.explore.trial import TrialContext, TrialResult
@@ -29,10 +28,12 @@ def acting(job, context, on_step):
     path = Path(job.folder) / "act"
     act = path.read_text() if path.exists() else ""
     on_step(STEP)
+    if act == "slow":
+        time.sleep(0.5)
     if act == "hang":
         time.sleep(600)
-    if act == "exit":
-        os._exit(7)
+    if act.startswith("exit"):
+        os._exit(int(act.split()[1]))
     if act == "threads":
         found = (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"])
         return TrialResult(job.number, Status.COMPLETE, message=str(found))
@@ -53,7 +54,7 @@ class TestLocalExecutor(ExecutorContract):
 @pytest.mark.slow
 def test_workers_that_hang_exit_or_are_killed_cost_one_job_each(tmp_path):
     with LocalExecutor(toy_context(), workers=1, timeout=2, run=acting) as executor:
-        executor.submit([job(0, tmp_path, "exit"), job(1, tmp_path)])  # 1 is handed on
+        executor.submit([job(0, tmp_path, "exit 7"), job(1, tmp_path)])  # 1 is handed on
         executor.submit([job(2, tmp_path, "hang")])
         executor.submit([job(3, tmp_path)])
         results, _ = until_done(executor, range(4))
@@ -65,6 +66,10 @@ def test_workers_that_hang_exit_or_are_killed_cost_one_job_each(tmp_path):
         assert results[3].status is Status.COMPLETE
 
     with LocalExecutor(toy_context(), workers=2, threads=2, run=acting) as executor:
+        executor.submit([job(6, tmp_path, "exit 0")])
+        results, _ = until_done(executor, [6])
+        assert results[6].status is Status.CRASHED
+        assert "exit code 0" in results[6].message
         executor.submit([job(4, tmp_path, "hang")])
         while 4 not in executor.running:
             executor.poll(1)
@@ -76,16 +81,16 @@ def test_workers_that_hang_exit_or_are_killed_cost_one_job_each(tmp_path):
         assert results[5].message == "(2, '2')"
 
 
-def test_an_idle_worker_that_dies_is_replaced(tmp_path):
+@pytest.mark.parametrize("wait", [0.0, 1.0])
+def test_a_worker_that_dies_between_two_jobs_is_replaced(tmp_path, wait):
     with LocalExecutor(toy_context(), workers=1, run=acting) as executor:
-        executor.submit([job(0, tmp_path)])
-        worker = None
-        events = []
-        while not any(isinstance(event, DoneEvent) for event in events):
-            events = executor.poll(1)
-            worker = executor.running.get(0, worker)
-        os.kill(worker or executor._pool._pool_manager.worker_manager.workers.popitem()[0], 9)
-        time.sleep(1.0)
+        executor.submit([job(0, tmp_path, "slow")])
+        while 0 not in executor.running:
+            executor.poll(1)
+        process = executor.running[0]
+        until_done(executor, [0])
+        time.sleep(wait)  # without it, the worker may hold a lock of its pool when it dies
+        os.kill(process, signal.SIGKILL)
         executor.submit([job(1, tmp_path)])
         assert until_done(executor, [1])[0][1].status is Status.COMPLETE
 

@@ -3,7 +3,7 @@
 :func:`load` reads a named one; :func:`from_tensors` and :func:`from_datasets` take your own.
 """
 
-from autocompress.data.build import load
+from autocompress.data.build import load, load_spec
 from autocompress.data.dataset import Data, DataSpec
 from autocompress.data.own import from_datasets, from_tensors
 from autocompress.data.sources import SOURCES
@@ -30,5 +30,6 @@ __all__ = [
     "from_datasets",
     "from_tensors",
     "load",
+    "load_spec",
     "names",
 ]

@@ -41,11 +41,11 @@ def load(
         ConfigError: An option that does not exist or cannot be used.
     """
     folder = None if root is None else os.fspath(root)
-    return DataSpec(name=name, root=folder, seed=seed, **options).load(device)
+    return load_spec(DataSpec(name=name, root=folder, seed=seed, **options), device)
 
 
-def load_spec(spec: DataSpec, device: torch.device | str) -> Data:
-    """Load what a spec describes; see :func:`load`."""
+def load_spec(spec: DataSpec, device: torch.device | str = "cpu") -> Data:
+    """Load what a spec describes, in a worker process say; see :func:`load`."""
     if spec.name not in SOURCES:
         raise unknown("data set", spec.name, SOURCES)
     return SOURCES[spec.name].load(spec, device)

@@ -53,17 +53,6 @@ class DataSpec(Settings):
         """
         return cls(**values)
 
-    def load(self, device: torch.device | str = "cpu") -> Data:
-        """Load the data set onto ``device``.
-
-        Raises:
-            DataError: Files missing or unusable.
-            UnknownName: No data set of this name.
-        """
-        from autocompress.data.build import load_spec  # `build` needs this module
-
-        return load_spec(self, device)
-
 
 @dataclass(frozen=True, eq=False)
 class Data:

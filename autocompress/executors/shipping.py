@@ -9,7 +9,7 @@ from typing import Any, cast
 import cloudpickle
 
 from autocompress.compression import registry
-from autocompress.data import DataSpec
+from autocompress.data import DataSpec, load_spec
 from autocompress.errors import ExecutorError
 from autocompress.explore.trial import RunJob, TrialContext, run_job
 
@@ -60,7 +60,7 @@ def unpack(payload: bytes) -> tuple[TrialContext, RunJob]:
             _REGISTRIES[name].setdefault(key, entry)
     context: TrialContext = sent["context"]
     if sent["spec"] is not None:
-        data = DataSpec.from_dict(sent["spec"]).load(sent["device"])
+        data = load_spec(DataSpec.from_dict(sent["spec"]), sent["device"])
     else:
         data = context.data.to(sent["device"])
     model = context.model.to(sent["device"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from autocompress import data
-from autocompress.data import DataSpec
+from autocompress.data import DataSpec, load_spec
 from autocompress.errors import UnknownName
 
 
@@ -13,7 +13,7 @@ def test_a_spec_survives_json_and_loads_the_same_data():
     first = data.load("digits", seed=3, val_fraction=0.1)
     spec = DataSpec.from_dict(json.loads(json.dumps(first.spec.to_dict())))
     assert spec == first.spec
-    again = spec.load("cpu")
+    again = load_spec(spec, "cpu")
     assert again.digest == first.digest
     assert torch.equal(again.train.x, first.train.x)
 

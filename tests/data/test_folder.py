@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from autocompress import data
-from autocompress.data import LoaderSplit, TensorSplit, own
+from autocompress.data import LoaderSplit, TensorSplit, load_spec, own
 from autocompress.errors import DataError
 
 
@@ -30,7 +30,7 @@ def test_three_folders_are_three_splits(tmp_path):
     assert found.input_shape == (3, 8, 8)
     assert found.classes == 2
     assert isinstance(found.train, TensorSplit)
-    assert found.spec.load().digest == found.digest
+    assert load_spec(found.spec).digest == found.digest
 
 
 @pytest.mark.parametrize("other", ["val", "test"])

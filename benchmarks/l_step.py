@@ -3,7 +3,7 @@
 Both train LeNet-300-100 (batch 256) and LeNet-5 (batch 256) for the same number of iterations in
 one process, interleaved; the ratio of the medians is printed and saved. Target: at most 1.05.
 
-    python benchmarks/l_step.py [--repeats 41] [--iterations 60] [--device cpu]
+    python benchmarks/l_step.py [--repeats 41] [--iterations 100] [--device cpu]
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def measure(name: str, iterations: int, repeats: int, device: str) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=41)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -77,27 +77,31 @@ class Trainer:
     def learn(self, model: nn.Module, penalty: Penalty, budget: LStep) -> float:
         model.train()
         optimizer = make_optimizer(model, self._recipe.optimizer, budget.lr, penalty)
-        device = next(model.parameters()).device
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        device = params[0].device
         precision = (
             torch.autocast(device.type, torch.bfloat16) if self._recipe.amp else nullcontext()
         )
-        total, iterations = torch.zeros((), device=device), 0
+        total, iterations = 0.0, 0
         for _ in range(budget.epochs):
+            losses: list[Tensor] = []  # read once an epoch: reading one waits for the device
             for inputs, labels in self._data.train.batches(
                 self._recipe.batch_size, generator=self._generator
             ):
-                optimizer.zero_grad(set_to_none=True)
+                for param in params:
+                    param.grad = None
                 with precision:
                     loss = self._loss(model(inputs), labels)
                 loss.backward()
                 penalty.subtract_pull()
                 optimizer.step()
-                total += loss.detach()
-                iterations += 1
-            if not math.isfinite(float(total)):
+                losses.append(loss.detach())
+            total += float(torch.stack(losses).sum(dtype=torch.float64))
+            iterations += len(losses)
+            if not math.isfinite(total):
                 return math.nan
         model.eval()
-        return float(total) / iterations
+        return total / iterations
 
     def validate(self, model: nn.Module) -> Evaluation:
         return evaluate(model, self._data.val, loss=self._loss)

@@ -85,7 +85,9 @@ def main() -> int:
         tempfile.TemporaryDirectory() as temporary,
         LocalExecutor(context, workers=2, run=nothing) as executor,
     ):
+        cpu = time.process_time()
         seconds = run(Path(temporary) / "run", executor, context)
+        cpu = (time.process_time() - cpu) / (len(seconds) + WARM_UP)
     result = {
         "what": "driver seconds a trial, trials that do nothing, two worker processes",
         "trials": len(seconds),
@@ -93,6 +95,7 @@ def main() -> int:
         "median": round(statistics.median(seconds), 5),
         "last_quarter_mean": round(statistics.fmean(seconds[-len(seconds) // 4 :]), 5),
         "max": round(max(seconds), 5),
+        "driver_cpu_mean": round(cpu, 5),
         "limit": MOST,
         "date": date.today().isoformat(),
         "hardware": fingerprint(),

@@ -124,6 +124,8 @@ def begin(python, sweep_file, out, wait_for):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a background job ignores SIGINT, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     log = out / "trials" / "0000" / "log.txt"
     deadline = time.monotonic() + 120

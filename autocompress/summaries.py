@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
@@ -92,7 +93,7 @@ def show_trial(
 
 def show_compressed(console: Console, result: Compressed, reference: nn.Module, data: Data) -> None:
     """Print size and accuracy of a compressed model next to its reference."""
-    table = Table(title=str(result.plan), title_justify="left")
+    table = Table(title=escape(str(result.plan)), title_justify="left")
     for heading in ("", "compressed", "reference"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, split in (("validation", data.val), ("test", data.test)):

@@ -29,6 +29,14 @@ def test_compress_shows_steps_and_sizes_and_writes_the_file(run, plan, tmp_path,
     assert again.plan.tasks[0].compression == ac.Prune(density=0.3)
 
 
+def test_a_composition_is_shown_with_its_parts(run, plan, tmp_path, digits_cnn):
+    parts = "{scheme: compose, of: [{scheme: prune, density: 0.3}, {scheme: codebook, k: 4}]}"
+    plan.write_text(PLAN.replace("{scheme: prune, density: 0.3}", parts))
+    said = run("compress", "--plan", plan, "--out", tmp_path / "m.safetensors")
+    assert said.code == 0, said.err
+    assert "compose(of=[prune(density=0.3)" in said.out  # brackets are not markup
+
+
 def test_a_trials_candidate_is_a_plan(run, finished, tmp_path):
     plan, out = finished / "trials" / "0001" / "candidate.yaml", tmp_path / "m.safetensors"
     said = run("compress", "--plan", plan, "--out", out, "--quiet")

@@ -32,7 +32,7 @@ class Tally:
         before: Trials of earlier sessions, ended.
         records: All trials that have ended, in the order they did.
         spent: How many of them count towards ``total``.
-        front: Their Pareto front.
+        front: Their Pareto front, which does not know of the trials that left it.
         hypervolume: Its hypervolume.
     """
 
@@ -50,13 +50,13 @@ class Tally:
             self._count(record)
         self._spent_before = self.spent
         self._began = time.monotonic()
-        self._update()
+        self._update(self.records)
 
     def add(self, record: TrialRecord) -> None:
         """Count a trial that has ended."""
         self._count(record)
         if record.status is Status.COMPLETE:
-            self._update()
+            self._update([*self.front, record])  # what was dominated stays so
 
     def _count(self, record: TrialRecord) -> None:
         self.records.append(record)
@@ -64,8 +64,8 @@ class Tally:
         if record.folder is not None or self._free > FREE_IN_A_ROW:
             self.spent += 1
 
-    def _update(self) -> None:
-        self.front = Front.from_records(self.records, self.objectives)
+    def _update(self, records: Sequence[TrialRecord]) -> None:
+        self.front = Front.from_records(records, self.objectives)
         self.hypervolume = self.front.hypervolume()
 
     @property

@@ -76,6 +76,22 @@ class Code(ABC):
         raise SchemeError(f"nothing can be composed after {self.kind!r}: put it inside its terms")
 
 
+class InnerCode(Code):
+    """A code whose real numbers are held by one inner code; its dataclass declares the field."""
+
+    inner: Code
+
+    def children(self) -> dict[str, Code]:
+        return {"inner": self.inner}
+
+    def reals(self) -> Tensors:
+        return self.inner.reals()
+
+    def with_reals(self, inner: Code) -> Self:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return type(self)(**{**fields, "inner": self.inner.with_reals(inner)})
+
+
 class Compression(ABC):
     """A compression scheme: the C step of the L-C algorithm.
 

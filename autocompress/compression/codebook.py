@@ -12,6 +12,7 @@ from autocompress.compression import bitpack
 from autocompress.compression.base import (
     Code,
     Compression,
+    InnerCode,
     Meta,
     Shapes,
     Tensors,
@@ -27,7 +28,7 @@ from autocompress.errors import SchemeError
 
 @final
 @dataclass(frozen=True, eq=False)
-class CodebookCode(Code):
+class CodebookCode(InnerCode):
     """An index into a codebook for every weight.
 
     Attributes:
@@ -56,9 +57,6 @@ class CodebookCode(Code):
     def meta(self) -> Meta:
         return {"shapes": [list(shape) for shape in self.shapes], "size": self.size}
 
-    def children(self) -> dict[str, Code]:
-        return {"inner": self.inner}
-
     @classmethod
     def restore(
         cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
@@ -70,12 +68,6 @@ class CodebookCode(Code):
         if codebook.shape != (size,) or (indices.numel() and int(indices.max()) >= size):
             raise ValueError(f"indices do not fit a codebook of {tuple(codebook.shape)}")
         return cls(indices.to(codebook.device), size, children["inner"], shapes)
-
-    def reals(self) -> Tensors:
-        return self.inner.reals()
-
-    def with_reals(self, inner: Code) -> Code:
-        return CodebookCode(self.indices, self.size, self.inner.with_reals(inner), self.shapes)
 
 
 @final

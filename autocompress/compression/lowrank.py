@@ -12,6 +12,7 @@ from torch import Tensor
 from autocompress.compression.base import (
     Code,
     Compression,
+    InnerCode,
     Meta,
     Shapes,
     Tensors,
@@ -61,7 +62,7 @@ def from_matrix(matrix: Tensor, shape: tuple[int, ...], conv: str) -> Tensor:
 
 @final
 @dataclass(frozen=True, eq=False)
-class LowRankCode(Code):
+class LowRankCode(InnerCode):
     """Each weight as a product ``U V`` of two thin matrices.
 
     Attributes:
@@ -94,9 +95,6 @@ class LowRankCode(Code):
     def meta(self) -> Meta:
         return {"shapes": [list(shape) for shape in self.shapes], "conv": self.conv}
 
-    def children(self) -> dict[str, Code]:
-        return {"inner": self.inner}
-
     @classmethod
     def restore(
         cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
@@ -111,12 +109,6 @@ class LowRankCode(Code):
             if (u.shape[0], v.shape[1]) != matrix_shape(shape, code.conv):
                 raise ValueError(f"factors {tuple(u.shape)}, {tuple(v.shape)} do not give {shape}")
         return code
-
-    def reals(self) -> Tensors:
-        return self.inner.reals()
-
-    def with_reals(self, inner: Code) -> Code:
-        return LowRankCode(self.inner.with_reals(inner), self.shapes, self.conv)
 
 
 @final

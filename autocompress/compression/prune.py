@@ -14,6 +14,7 @@ from autocompress.compression import bitpack
 from autocompress.compression.base import (
     Code,
     Compression,
+    InnerCode,
     Meta,
     Shapes,
     Tensors,
@@ -28,7 +29,7 @@ from autocompress.errors import SchemeError
 
 @final
 @dataclass(frozen=True, eq=False)
-class SparseCode(Code):
+class SparseCode(InnerCode):
     """A few weights at known positions; all the others are zero.
 
     Attributes:
@@ -58,9 +59,6 @@ class SparseCode(Code):
         numbers = bitpack.pack_pattern(self.index, total_numel(self.shapes))[1]
         return {"shapes": [list(shape) for shape in self.shapes], **numbers}
 
-    def children(self) -> dict[str, Code]:
-        return {"inner": self.inner}
-
     @classmethod
     def restore(
         cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
@@ -71,12 +69,6 @@ class SparseCode(Code):
         if values.shape != index.shape:
             raise ValueError(f"{values.numel()} values for {index.numel()} positions")
         return cls(index.to(values.device), children["inner"], shapes)
-
-    def reals(self) -> Tensors:
-        return self.inner.reals()
-
-    def with_reals(self, inner: Code) -> Code:
-        return SparseCode(self.index, self.inner.with_reals(inner), self.shapes)
 
 
 @final

@@ -13,6 +13,7 @@ from autocompress.compression import bitpack
 from autocompress.compression.base import (
     Code,
     Compression,
+    InnerCode,
     Meta,
     Shapes,
     Tensors,
@@ -49,7 +50,7 @@ def leaders(shapes: Shapes) -> list[int]:
 
 @final
 @dataclass(frozen=True, eq=False)
-class StructureCode(Code):
+class StructureCode(InnerCode):
     """The surviving output channels of each weight; all other channels are zero.
 
     Attributes:
@@ -95,9 +96,6 @@ class StructureCode(Code):
     def meta(self) -> Meta:
         return {"shapes": [list(shape) for shape in self.shapes]}
 
-    def children(self) -> dict[str, Code]:
-        return {"inner": self.inner}
-
     @classmethod
     def restore(
         cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
@@ -114,12 +112,6 @@ class StructureCode(Code):
             if tuple(value.shape) != (channels.numel(), *shape[1:]):
                 raise ValueError(f"slices {tuple(value.shape)} do not fit {shape}")
         return code
-
-    def reals(self) -> Tensors:
-        return self.inner.reals()
-
-    def with_reals(self, inner: Code) -> Code:
-        return StructureCode(self.kept, self.inner.with_reals(inner), self.shapes)
 
 
 @final

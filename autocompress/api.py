@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from autocompress import lc, models
 from autocompress.compressed import Compressed, assemble, decode
 from autocompress.data import Data
-from autocompress.errors import ModelError
+from autocompress.errors import AutocompressWarning, ModelError
 from autocompress.evaluation import Loss
 from autocompress.lc.loop import OnStep
 from autocompress.plan import Plan, digest_of
@@ -58,9 +59,12 @@ def compress(
             "compress() needs data to validate on: ac.compress(model, plan, recipe, data)"
         )
     recipe = LC() if recipe is None else recipe
-    resolved = plan.resolve(model)
     example = data.example()
+    plan.resolve(model)  # a plan that does not fit the model is told before anything runs
     models.check(model, data)
+    resolved = plan.resolve(model, example)
+    for remark in resolved.remarks(model):
+        warnings.warn(remark, AutocompressWarning, stacklevel=2)
     learner = lc.Trainer(data, recipe if isinstance(recipe, LC) else LC(), seed, loss)
     state, on_state = None, None
     if checkpoint is not None:

@@ -12,9 +12,18 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from autocompress.compression import Compression, Dense, from_dict, to_dict
-from autocompress.compression.base import Shapes, shapes_of
+from autocompress.compression.base import Facts, Shapes, shapes_of
 from autocompress.errors import ConfigError, PlanError, SchemeError, UnknownName, unknown
+from autocompress.facts import find_facts
 from autocompress.layers import LayerInfo, find_layers
+
+WEIGHTINGS = {
+    "identity": "",
+    "fisher": "diagonal",
+    "activations": "diagonal",
+    "covariance": "covariance",
+}
+"""Norms by name, and the kind of weighting that each is."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +36,26 @@ class Task:
             matches away). A pattern matches weights and biases of linear and convolutional layers
             only; anything else (a batch norm's scale, say) must be named exactly.
         compression: The scheme.
+        weighting: The norm of its C step: ``"identity"``, or one measured on training data:
+            ``"fisher"`` (mean squared gradient of each weight), ``"activations"`` (mean square of
+            each weight's input), ``"covariance"`` (of a layer's inputs, for low rank). See
+            :mod:`autocompress.calibration`.
     """
 
     name: str
     params: tuple[str, ...]
     compression: Compression
+    weighting: str = "identity"
 
-    def __init__(self, name: str, params: Iterable[str] | str, compression: Compression) -> None:
+    def __init__(
+        self,
+        name: str,
+        params: Iterable[str] | str,
+        compression: Compression,
+        weighting: str = "identity",
+    ) -> None:
         object.__setattr__(self, "name", name)
+        object.__setattr__(self, "weighting", weighting)
         patterns = (params,) if isinstance(params, str) else tuple(params)
         object.__setattr__(self, "params", patterns)
         object.__setattr__(self, "compression", compression)
@@ -42,11 +63,21 @@ class Task:
             raise PlanError(f"task {name!r}: {compression!r} is not a compression scheme")
         if not patterns:
             raise PlanError(f"task {name!r} names no parameters")
+        if weighting not in WEIGHTINGS:
+            raise unknown("weighting", weighting, WEIGHTINGS, where=f"task {name!r}")
+        kind = WEIGHTINGS[weighting]
+        if kind and kind not in compression.weightings:
+            taken = [name for name, k in WEIGHTINGS.items() if not k or k in compression.weightings]
+            raise PlanError(
+                f"task {name!r}: {compression.name} has no C step under the weighting "
+                f"{weighting!r}; it takes {', '.join(taken)}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         compression = to_dict(self.compression)
-        return {"name": self.name, "params": list(self.params), "compression": compression}
+        data = {"name": self.name, "params": list(self.params), "compression": compression}
+        return data if self.weighting == "identity" else data | {"weighting": self.weighting}
 
 
 @dataclass(frozen=True)
@@ -62,10 +93,15 @@ class Plan:
             if names.count(name) > 1:
                 raise PlanError(f"two tasks are called {name!r}: names must be unique")
 
-    def resolve(self, model: nn.Module) -> Plan:
+    def resolve(self, model: nn.Module, example: Tensor | None = None) -> Plan:
         """Return the plan with exact parameter names, checked against a model.
 
         Structured schemes also take the vectors tied to their layers' output channels.
+
+        Args:
+            model: The model.
+            example: An input batch. With it, schemes that need to know more of the model (the
+                cost of a rank in FLOPs, channels tied by a residual addition) are told.
 
         Raises:
             PlanError: a pattern that matches no parameter, two tasks on one parameter, a scheme
@@ -91,7 +127,17 @@ class Plan:
             except SchemeError as error:
                 raise PlanError(f"task {task.name!r} on {', '.join(names)}: {error}") from None
             resolved.append(replace_params(task, names))
-        return Plan(resolved)
+        return Plan(resolved if example is None else _bound(resolved, model, example))
+
+    def remarks(self, model: nn.Module) -> list[str]:
+        """Return what a user should know: ranks above the full one, which change nothing."""
+        params = dict(model.named_parameters())
+        remarks = []
+        for task in self.resolve(model).tasks:
+            remark = task.compression.remark(shapes_of(tuple(params[n] for n in task.params)))
+            if remark:
+                remarks.append(f"task {task.name!r} on {', '.join(task.params)}: {remark}")
+        return remarks
 
     def canonical(self, model: nn.Module) -> Plan:
         """Return the plan with what changes nothing taken out: the same for equivalent plans."""
@@ -99,9 +145,12 @@ class Plan:
         tasks = []
         for task in self.resolve(model).tasks:
             shapes: Shapes = shapes_of(tuple(params[name] for name in task.params))
-            compression = task.compression.canonical(shapes)
+            compression = task.compression.unbound().canonical(shapes)
             if not isinstance(compression, Dense):
-                tasks.append(Task(",".join(task.params), task.params, compression))
+                # a canonical scheme may be one that no norm changes anything for
+                kind = WEIGHTINGS[task.weighting]
+                weighting = task.weighting if kind in compression.weightings else "identity"
+                tasks.append(Task(",".join(task.params), task.params, compression, weighting))
         return Plan(sorted(tasks, key=lambda task: task.name))
 
     def digest(self, model: nn.Module) -> str:
@@ -153,13 +202,31 @@ def require_keys(data: object, keys: set[str], where: str, optional: Iterable[st
 
 def replace_params(task: Task, names: Iterable[str]) -> Task:
     """Return the task on other parameters."""
-    return Task(task.name, tuple(names), task.compression)
+    return Task(task.name, tuple(names), task.compression, task.weighting)
+
+
+def _bound(tasks: list[Task], model: nn.Module, example: Tensor) -> list[Task]:
+    """Tell the schemes that ask for it what the model is like."""
+    needs = frozenset[str]().union(*(task.compression.needs for task in tasks))
+    if not needs:
+        return tasks
+    facts = find_facts(model, example, needs)
+    return [
+        Task(
+            task.name,
+            task.params,
+            task.compression.bind([facts.get(name, Facts()) for name in task.params]),
+            task.weighting,
+        )
+        for task in tasks
+    ]
 
 
 def _task(item: Any, where: str) -> Task:
-    require_keys(item, {"name", "params", "compression"}, where)
+    require_keys(item, {"name", "params", "compression"}, where, ("weighting",))
     compression = from_dict(item["compression"], where=f"{where}.compression")
-    return Task(str(item["name"]), item["params"], compression)
+    weighting = item.get("weighting", "identity")
+    return Task(str(item["name"]), item["params"], compression, weighting)
 
 
 def _match(

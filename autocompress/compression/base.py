@@ -5,17 +5,40 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import torch
 from torch import Tensor
 
 from autocompress.errors import SchemeError
 
+if TYPE_CHECKING:
+    from autocompress.compression.weighting import Weighting
+
 Tensors: TypeAlias = tuple[Tensor, ...]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 Meta: TypeAlias = dict[str, Any]
 """JSON values only: numbers, strings, booleans, lists and dicts of them."""
+
+
+SELECT, ASSIGN, GRID, CAST = range(4)
+"""Stages of a composition; see :attr:`Compression.stage`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a model says of one parameter, for schemes that need more than its values.
+
+    Attributes:
+        inputs: Spatial shape of the layer's input, empty for linear layers and vectors.
+        outputs: Spatial shape of its output.
+        tie: Channels of parameters with the same number (not None) are added or multiplied to each
+            other, index by index, somewhere in the model: they can only be removed together.
+    """
+
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    tie: int | None = None
 
 
 class Code(ABC):
@@ -75,6 +98,14 @@ class Code(ABC):
         """Return this code with its real numbers held by ``inner``."""
         raise SchemeError(f"nothing can be composed after {self.kind!r}: put it inside its terms")
 
+    def reals_weighting(self, weighting: Weighting) -> Weighting | None:
+        """Return the norm on :meth:`reals` that a norm on the decoded weights leads to.
+
+        None, the identity, where it has no such form (a codebook entry's, a factor's).
+        """
+        del weighting
+        return None
+
 
 class InnerCode(Code):
     """A code whose real numbers are held by one inner code; its dataclass declares the field."""
@@ -110,8 +141,35 @@ class Compression(ABC):
     """Whether Θ varies continuously, as factors and casts do: with discrete choices (which weights
     survive, which entry each takes) a fast growing mu freezes them too early."""
 
+    penalized: ClassVar[bool] = False
+    """Whether :meth:`penalty` is not zero: the solution then depends on mu, and the last step's is
+    the one that solves the problem posed."""
+
+    stage: ClassVar[int] = SELECT
+    """Where it may stand in a composition: ``SELECT`` (what is kept: pruning, factors), ``ASSIGN``
+    (a value for every weight: codebooks), ``GRID`` (uniform levels), ``CAST`` (a narrower float).
+    After ``ASSIGN`` only later stages make sense: see ``Compose``."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What :meth:`bind` reads of a parameter's :class:`Facts`: ``"spatial"``, ``"tie"``."""
+
+    weightings: ClassVar[frozenset[str]] = frozenset()
+    """Norms other than the identity that :meth:`project` takes: ``"diagonal"``,
+    ``"covariance"``."""
+
+    ranges: ClassVar[Mapping[str, Any]] = {}
+    """Search ranges of fields without default, in the grammar of search spaces, for a space that
+    names the scheme alone."""
+
     @abstractmethod
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> Code:
         """Solve the C step: the Θ minimising ``penalty(Θ) + mu/2 ‖w − Δ(Θ)‖²``.
 
         Called once for direct compression (mu → 0⁺) and once after every L step.
@@ -122,18 +180,65 @@ class Compression(ABC):
             mu: The current penalty parameter; constrained schemes do not depend on it.
             previous: The last step's solution, for a warm start; never makes the result worse
                 than a cold start would be, unless the docstring says so.
+            weighting: The norm to measure distance in; None is the identity. A scheme refuses one
+                that is not among its :attr:`weightings`.
 
         Raises:
             SchemeError: the weights are not finite or the scheme cannot apply to their shapes.
         """
 
+    def penalty(self, code: Code) -> float:
+        """Return penalty(Θ) of a solution: 0 for constrained schemes."""
+        del code
+        return 0.0
+
     def check(self, shapes: Shapes) -> None:
         """Raise SchemeError if the scheme cannot apply to weights of these shapes."""
+
+    def fitted(self, shapes: Shapes) -> Compression:
+        """Return the scheme with what is too large for these shapes made to fit.
+
+        Only searches call it: a codebook of 64 entries offered to every layer gets 10 where there
+        are 10 weights. What cannot be made to fit is left for :meth:`check` to refuse.
+        """
+        del shapes
+        return self
+
+    def bind(self, facts: Sequence[Facts]) -> Compression:
+        """Return the scheme with what it needs to know of the model filled in.
+
+        Called when a plan meets a model and an example input, once per task.
+
+        Args:
+            facts: For each of the task's parameters, in order.
+        """
+        del facts
+        return self
+
+    def unbound(self) -> Compression:
+        """Return the scheme as it was before :meth:`bind`."""
+        return self
 
     def canonical(self, shapes: Shapes) -> Compression:
         """Return the simplest scheme with the same solutions (density 1 is dense)."""
         del shapes
         return self
+
+    def remark(self, shapes: Shapes) -> str:
+        """Return what a user should know about the scheme on these shapes; mostly nothing.
+
+        Such as a rank that a layer's full rank does not exceed: it stays dense there.
+        """
+        del shapes
+        return ""
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        """Return the shapes of the code's ``reals()``, for what is composed after this scheme.
+
+        The smallest possible where they depend on the weights. None where nothing may follow.
+        """
+        del shapes
+        return None
 
     def describe(self) -> str:
         """Return a short human-readable form, such as ``prune(density=0.05)``."""
@@ -148,6 +253,13 @@ def _short(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_short(item) for item in value) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def refuse(name: str, weighting: Weighting | None) -> None:
+    """Raise SchemeError if a scheme that knows the identity alone is given another norm."""
+    if weighting is not None:
+        kind = type(weighting).__name__.lower()
+        raise SchemeError(f"{name} has no {kind} weighting: accepted is none (identity)")
 
 
 def numel(shape: Sequence[int]) -> int:

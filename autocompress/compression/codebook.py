@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 from torch import Tensor
 
 from autocompress.compression import bitpack
 from autocompress.compression.base import (
+    ASSIGN,
     Code,
     Compression,
     InnerCode,
@@ -17,12 +18,14 @@ from autocompress.compression.base import (
     Shapes,
     Tensors,
     flatten,
+    refuse,
     shapes_of,
     total_numel,
     unflatten,
 )
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.optimal_kmeans import assign, optimal_kmeans
+from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError
 
 
@@ -86,13 +89,23 @@ class Codebook(Compression):
     """
 
     name: ClassVar[str] = "codebook"
+    stage: ClassVar[int] = ASSIGN
+    ranges: ClassVar[Mapping[str, Any]] = {"k": {"low": 2, "high": 64, "log": True}}
     k: int
 
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
             raise SchemeError(f"k = {self.k!r} is not an integer >= 1: the codebook's entries")
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> CodebookCode:
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> CodebookCode:
+        refuse(self.name, weighting)
         del mu, previous  # the optimum is found from scratch: there is nothing to warm-start
         shapes = shapes_of(weights)
         self.check(shapes)
@@ -100,6 +113,12 @@ class Codebook(Compression):
         codebook = optimal_kmeans(flat, self.k)
         inner = DenseCode(codebook, (tuple(codebook.shape),), flat.dtype)
         return CodebookCode(assign(flat, codebook), codebook.numel(), inner, shapes)
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        return ((min(self.k, total_numel(shapes)),),)
+
+    def fitted(self, shapes: Shapes) -> Compression:
+        return Codebook(min(self.k, total_numel(shapes)))
 
     def check(self, shapes: Shapes) -> None:
         if self.k > total_numel(shapes):

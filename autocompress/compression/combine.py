@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
 
-from autocompress.compression.base import Code, Compression, Meta, Shapes, Tensors
+from autocompress.compression.base import (
+    ASSIGN,
+    CAST,
+    Code,
+    Compression,
+    Facts,
+    Meta,
+    Shapes,
+    Tensors,
+)
 from autocompress.compression.dense import Dense
+from autocompress.compression.weighting import Weighting, energy, kind_of
 from autocompress.errors import SchemeError
 
 
@@ -45,12 +55,27 @@ class Compose(Compression):
 
     def __init__(self, of: Iterable[Compression]) -> None:
         object.__setattr__(self, "of", _terms("compose", of, 1))
-        for term in self.of[:-1]:
-            if isinstance(term, Additive):
-                raise SchemeError("compose: additive must come last; compose inside its terms")
+        flat = [term for term in self._flat() if not isinstance(term, Dense)]
+        for first, second in pairwise(flat):
+            _check_order(first, second)
         for term in self.of[1:]:
             if term.structured:
                 raise SchemeError(f"compose: {term.name} must come first, it works on channels")
+
+    @property
+    def stage(self) -> int:  # type: ignore[override]  # a class constant of plain schemes
+        """The last scheme's."""
+        return self.of[-1].stage
+
+    @property
+    def weightings(self) -> frozenset[str]:  # type: ignore[override]
+        """The first scheme's: what comes after it gets the norm on what it leaves, if any."""
+        return self.of[0].weightings
+
+    @property
+    def penalized(self) -> bool:  # type: ignore[override]
+        """Whether some scheme is."""
+        return any(term.penalized for term in self.of)
 
     @property
     def structured(self) -> bool:  # type: ignore[override]  # a class constant of plain schemes
@@ -62,15 +87,71 @@ class Compose(Compression):
         """Whether all schemes are smooth."""
         return all(term.smooth for term in self.of)
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
-        code = self.of[0].project(weights, mu=mu, previous=previous)
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> Code:
+        code = part = self.of[0].project(weights, mu=mu, previous=previous, weighting=weighting)
         for term in self.of[1:]:
-            code = code.with_reals(term.project(code.reals(), mu=mu))
+            weighting = part.reals_weighting(weighting) if weighting is not None else None
+            taken = weighting if kind_of(weighting) in term.weightings else None
+            part = term.project(code.reals(), mu=mu, weighting=taken)
+            code = code.with_reals(part)
         return code
 
+    def penalty(self, code: Code) -> float:
+        # only what the first scheme decided is priced; the others see what it left
+        return self.of[0].penalty(code)
+
     def check(self, shapes: Shapes) -> None:
-        # later schemes see shapes that depend on the values: only the first can be checked
-        self.of[0].check(shapes)
+        for position, (term, seen) in enumerate(zip(self.of, self._seen(shapes), strict=False)):
+            try:
+                term.check(seen)
+            except SchemeError as error:
+                raise SchemeError(
+                    f"compose, scheme {position + 1} ({term.name}): {error}"
+                ) from None
+
+    def fitted(self, shapes: Shapes) -> Compression:
+        terms: list[Compression] = []
+        seen: Shapes | None = shapes
+        for term in self.of:
+            fitted = term if seen is None else term.fitted(seen)
+            terms.append(fitted)
+            seen = None if seen is None else fitted.reals_shapes(seen)
+        return Compose(terms)
+
+    def _seen(self, shapes: Shapes) -> Iterator[Shapes]:
+        """Yield the shapes that each scheme in turn sees, as far as they can be told."""
+        seen: Shapes | None = shapes
+        for term in self.of:
+            if seen is None:
+                return
+            yield seen
+            seen = term.reals_shapes(seen)
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        """The first scheme's: only it sees the model's own parameters."""
+        return self.of[0].needs
+
+    def bind(self, facts: Sequence[Facts]) -> Compression:
+        return Compose((self.of[0].bind(facts), *self.of[1:]))
+
+    def unbound(self) -> Compression:
+        return Compose(term.unbound() for term in self.of)
+
+    def remark(self, shapes: Shapes) -> str:
+        remarks = (t.remark(s) for t, s in zip(self.of, self._seen(shapes), strict=False))
+        return "; ".join(remark for remark in remarks if remark)
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        *_, last = self._seen(shapes)
+        return self.of[-1].reals_shapes(last)
 
     def canonical(self, shapes: Shapes) -> Compression:
         kept = [term for term in self._flat() if not isinstance(term, Dense)]
@@ -84,6 +165,21 @@ class Compose(Compression):
         """Return the schemes with compositions among them taken apart."""
         parts = (term._flat() if isinstance(term, Compose) else (term,) for term in self.of)
         return tuple(term for part in parts for term in part)
+
+
+def _check_order(first: Compression, second: Compression) -> None:
+    """Raise SchemeError where the second scheme would undo the first or has nothing to work on."""
+    if isinstance(first, Additive):
+        raise SchemeError("compose: additive must come last; compose inside its terms")
+    if first.stage == CAST:
+        raise SchemeError(
+            f"compose: {second.name} after {first.name} would undo it: put {first.name} last"
+        )
+    if first.stage >= ASSIGN and second.stage <= first.stage:
+        raise SchemeError(
+            f"compose: {second.name} cannot follow {first.name}, which leaves only the values that "
+            f"weights take (its codebook or scales): put {second.name} first"
+        )
 
 
 @final
@@ -123,10 +219,10 @@ class AdditiveCode(Code):
 class Additive(Compression):
     """Represent weights as a sum of compressed terms, such as a codebook plus a sparse correction.
 
-    Minimises ``‖w − Σⱼ Δⱼ(Θⱼ)‖²`` by alternating over the terms, each projecting what the others
-    leave (Idelbayev & Carreira-Perpiñán 2021, arXiv:2107.04380), until the error decreases by less
-    than ``tolerance`` of its value. A local optimum: no step increases the error, and the result
-    is never worse than ``previous``.
+    Minimises ``Σⱼ penalty(Θⱼ) + mu/2 ‖w − Σⱼ Δⱼ(Θⱼ)‖²`` by alternating over the terms, each
+    projecting what the others leave (Idelbayev & Carreira-Perpiñán 2021, arXiv:2107.04380), until
+    the objective decreases by less than ``tolerance`` of its value. A local optimum: no step
+    increases the objective, and the result is never worse than ``previous``.
 
     Args:
         of: The terms, at least two; the first ones are fitted first.
@@ -154,43 +250,62 @@ class Additive(Compression):
         if any(term.structured for term in self.of):
             raise SchemeError("additive: a structured scheme cannot be a term, its sum is not")
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> Code:
         warm = isinstance(previous, AdditiveCode) and len(previous.terms) == len(self.of)
         codes: list[Code | None] = list(previous.terms) if warm else [None] * len(self.of)  # type: ignore[union-attr]
-        # residual = w − Σ decoded terms; terms not fitted yet count as zero
-        residual = [w.detach().clone() for w in weights]
-        for code in codes:
-            _add(residual, code, -1.0)
-        error = _energy(residual) if warm else math.inf
+        state = _Sum(self.of, codes, [w.detach().clone() for w in weights], mu, weighting)
+        objective = state.objective() if warm else None
         for _ in range(self.max_sweeps):
-            before = error
-            for position, term in enumerate(self.of):
-                error = self._refit(codes, residual, position, term, mu)
+            before = objective
+            for position in range(len(self.of)):
+                objective = state.refit(position)
             # a first cold sweep has nothing to be compared with
-            if before < math.inf and before - error <= self.tolerance * before:
+            if before is None or objective is None:
+                continue
+            if before - objective <= self.tolerance * abs(before):
                 break
         return AdditiveCode(tuple(code for code in codes if code is not None))
 
-    @staticmethod
-    def _refit(
-        codes: list[Code | None],
-        residual: list[Tensor],
-        position: int,
-        term: Compression,
-        mu: float,
-    ) -> float:
-        """Refit one term in place to what the others leave; return the squared error."""
-        old, old_error = codes[position], _energy(residual)
-        _add(residual, old, 1.0)
-        target = tuple(residual)
-        new = term.project(target, mu=mu, previous=old)
-        candidate = [r - d for r, d in zip(residual, new.decode(), strict=True)]
-        if old is not None and _energy(candidate) > old_error:
-            new, candidate = old, residual  # an approximate scheme may do worse: keep the old one
-            _add(candidate, old, -1.0)
-        codes[position] = new
-        residual[:] = candidate
-        return _energy(residual)
+    def penalty(self, code: Code) -> float:
+        assert isinstance(code, AdditiveCode)
+        return sum(t.penalty(c) for t, c in zip(self.of, code.terms, strict=True))
+
+    @property
+    def penalized(self) -> bool:  # type: ignore[override]  # a class constant of plain schemes
+        """Whether some term is."""
+        return any(term.penalized for term in self.of)
+
+    @property
+    def weightings(self) -> frozenset[str]:  # type: ignore[override]
+        """Those that all terms take."""
+        return frozenset.intersection(*(term.weightings for term in self.of))
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        """Those of all terms."""
+        return frozenset[str]().union(*(term.needs for term in self.of))
+
+    def bind(self, facts: Sequence[Facts]) -> Compression:
+        return self._with(term.bind(facts) for term in self.of)
+
+    def unbound(self) -> Compression:
+        return self._with(term.unbound() for term in self.of)
+
+    def fitted(self, shapes: Shapes) -> Compression:
+        return self._with(term.fitted(shapes) for term in self.of)
+
+    def remark(self, shapes: Shapes) -> str:
+        return "; ".join(remark for term in self.of if (remark := term.remark(shapes)))
+
+    def _with(self, terms: Iterable[Compression]) -> Additive:
+        return Additive(terms, self.tolerance, self.max_sweeps)
 
     def check(self, shapes: Shapes) -> None:
         for term in self.of:
@@ -203,17 +318,55 @@ class Additive(Compression):
         return Additive(terms, self.tolerance, self.max_sweeps)
 
 
+class _Sum:
+    """The alternation's state: codes so far, and the residual ``w − Σ decoded terms``."""
+
+    def __init__(
+        self,
+        schemes: Sequence[Compression],
+        codes: list[Code | None],
+        residual: list[Tensor],
+        mu: float,
+        weighting: Weighting | None,
+    ) -> None:
+        self.schemes, self.codes, self.residual = schemes, codes, residual
+        self.mu, self.weighting = mu, weighting
+        for code in codes:
+            self._add(code, -1.0)
+
+    def refit(self, position: int) -> float:
+        """Refit one term to what the others leave; return the objective, never increased."""
+        scheme, old = self.schemes[position], self.codes[position]
+        before = self.objective() if old is not None else None
+        self._add(old, 1.0)
+        target = tuple(self.residual)
+        new = scheme.project(target, mu=self.mu, previous=old, weighting=self.weighting)
+        self.codes[position] = new
+        self._add(new, -1.0)
+        after = self.objective()
+        if before is not None and after > before:
+            # an approximate scheme may do worse, an exact one by rounding: keep the old one
+            self._add(new, 1.0)
+            self._add(old, -1.0)
+            self.codes[position] = old
+            return before
+        return after
+
+    def objective(self) -> float:
+        """Return the squared error, plus penalties where there are any."""
+        error = energy(tuple(self.residual), self.weighting)
+        if not any(scheme.penalized for scheme in self.schemes):
+            return error
+        pairs = zip(self.schemes, self.codes, strict=True)
+        return self.mu / 2 * error + sum(s.penalty(c) for s, c in pairs if c is not None)
+
+    def _add(self, code: Code | None, alpha: float) -> None:
+        if code is not None:
+            torch._foreach_add_(self.residual, list(code.decode()), alpha=alpha)
+
+
 def _sum(parts: Iterable[Tensor]) -> Tensor:
     first, *rest = parts
     for part in rest:
         first = first + part
     return first
-
-
-def _add(residual: list[Tensor], code: Code | None, alpha: float) -> None:
-    if code is not None:
-        torch._foreach_add_(residual, list(code.decode()), alpha=alpha)
-
-
-def _energy(tensors: list[Tensor]) -> float:
-    return sum(float(t.to(torch.float64).square().sum()) for t in tensors)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor
 
 from autocompress.compression.base import (
+    CAST,
     Code,
     Compression,
     Meta,
     Shapes,
     Tensors,
     flatten,
+    refuse,
     shapes_of,
     total_numel,
     unflatten,
 )
+from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError, unknown
 
 CASTS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -46,6 +49,9 @@ class DenseCode(Code):
     flat: Tensor
     shapes: Shapes
     dtype: torch.dtype
+
+    def reals_weighting(self, weighting: Weighting) -> Weighting | None:
+        return weighting
 
     def decode(self) -> Tensors:
         return unflatten(self.flat.to(self.dtype, copy=True), self.shapes)
@@ -85,13 +91,24 @@ class Dense(Compression):
 
     name: ClassVar[str] = "dense"
     smooth: ClassVar[bool] = True
+    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal", "covariance"})
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> DenseCode:
-        del mu, previous
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> DenseCode:
+        del mu, previous, weighting
         flat = flatten(weights)
         # one tensor is flattened to a view: the caller's weights go on changing, the code must not
         flat = flat.clone() if len(weights) == 1 else flat
         return DenseCode(flat, shapes_of(weights), flat.dtype)
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        return shapes
 
 
 @final
@@ -108,14 +125,26 @@ class Cast(Compression):
 
     name: ClassVar[str] = "cast"
     smooth: ClassVar[bool] = True
+    stage: ClassVar[int] = CAST
+    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+    ranges: ClassVar[Mapping[str, Any]] = {"dtype": {"choice": ["float16", "bfloat16"]}}
     dtype: str
 
     def __post_init__(self) -> None:
         if not isinstance(self.dtype, str) or self.dtype not in CASTS:
             raise unknown("dtype of cast", self.dtype, CASTS)
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> DenseCode:
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> DenseCode:
         del mu, previous
+        if weighting is not None and not isinstance(weighting, Diagonal):
+            refuse(self.name, weighting)
         flat = flatten(weights)
         return DenseCode(nearest(flat, CASTS[self.dtype]), shapes_of(weights), flat.dtype)
 

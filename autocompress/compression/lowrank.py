@@ -16,10 +16,12 @@ from autocompress.compression.base import (
     Meta,
     Shapes,
     Tensors,
+    refuse,
     require_finite,
     shapes_of,
 )
 from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError
 
 CONV_RESHAPINGS = ("channel", "spatial")
@@ -140,7 +142,15 @@ class LowRank(Compression):
             accepted = " or ".join(map(repr, CONV_RESHAPINGS))
             raise SchemeError(f"conv = {self.conv!r}: accepted is {accepted}")
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> LowRankCode:
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> LowRankCode:
+        refuse(self.name, weighting)
         del mu, previous
         self.check(shapes_of(weights))
         factors: list[Tensor] = []
@@ -150,6 +160,14 @@ class LowRank(Compression):
         flat = torch.cat([f.reshape(-1) for f in factors])
         inner = DenseCode(flat, shapes_of(tuple(factors)), flat.dtype)
         return LowRankCode(inner, shapes_of(weights), self.conv)
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        factors: list[tuple[int, ...]] = []
+        for shape in shapes:
+            rows, columns = matrix_shape(shape, self.conv)
+            rank = min(self.rank, rows, columns)
+            factors += [(rows, rank), (rank, columns)]
+        return tuple(factors)
 
     def check(self, shapes: Shapes) -> None:
         for shape in shapes:

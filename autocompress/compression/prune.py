@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from autocompress.compression.base import (
     unflatten,
 )
 from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError
 
 
@@ -48,6 +49,11 @@ class SparseCode(InnerCode):
         flat = values.new_zeros(total_numel(self.shapes))
         flat[self.index] = values
         return unflatten(flat, self.shapes)
+
+    def reals_weighting(self, weighting: Weighting) -> Weighting | None:
+        return (
+            Diagonal((weighting.flat()[self.index],)) if isinstance(weighting, Diagonal) else None
+        )
 
     def own_bits(self) -> int:
         return bitpack.pattern_bits(self.index, total_numel(self.shapes))
@@ -77,30 +83,60 @@ class Prune(Compression):
     """Keep the largest weights of a task, jointly over its tensors; the rest become zero.
 
     Solves ``min ‖w − θ‖² s.t. ‖θ‖₀ ≤ κ`` with ``κ = max(1, round(density · n))`` exactly: the κ
-    largest magnitudes survive unchanged (Carreira-Perpiñán & Idelbayev, CVPR 2018, l0-constraint
-    form). Ties at the threshold are broken by position, the earlier weight surviving.
+    largest magnitudes, under a diagonal weighting the largest ``hᵢ wᵢ²``, survive unchanged
+    (Carreira-Perpiñán & Idelbayev, CVPR 2018, l0-constraint form). Ties at the threshold are
+    broken by position, the earlier weight surviving.
 
     Args:
         density: Fraction of weights that survive, in (0, 1].
     """
 
     name: ClassVar[str] = "prune"
+    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+    ranges: ClassVar[Mapping[str, Any]] = {"density": {"low": 0.02, "high": 0.5, "log": True}}
     density: float
 
     def __post_init__(self) -> None:
         check_density(self.density)
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> SparseCode:
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> SparseCode:
         del mu, previous
         flat = flatten(weights)
-        index = largest(flat.abs(), max(1, round(self.density * flat.numel())))
+        index = largest(
+            saliency(flat, weighting, shapes_of(weights)),
+            max(1, round(self.density * flat.numel())),
+        )
         values = flat[index]
         inner = DenseCode(values, (tuple(values.shape),), values.dtype)
         return SparseCode(index, inner, shapes_of(weights))
 
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        return ((max(1, round(self.density * total_numel(shapes))),),)
+
     def canonical(self, shapes: Shapes) -> Compression:
         size = total_numel(shapes)
         return Dense() if round(self.density * size) >= size else self
+
+
+def saliency(flat: Tensor, weighting: Weighting | None, shapes: Shapes) -> Tensor:
+    """Return scores that order weights as ``hᵢ wᵢ²`` does: what zeroing each one costs.
+
+    Raises:
+        SchemeError: a norm that is not diagonal, or does not fit.
+    """
+    if weighting is None:
+        return flat.abs()
+    if not isinstance(weighting, Diagonal):
+        raise SchemeError("elementwise pruning takes a diagonal weighting, not a covariance")
+    weighting.check(shapes)
+    return flat.to(torch.float64).square() * weighting.flat()
 
 
 def check_density(density: float) -> None:

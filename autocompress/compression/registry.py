@@ -31,7 +31,7 @@ def to_dict(compression: Compression) -> dict[str, Any]:
     result: dict[str, Any] = {"scheme": compression.name}
     for field in dataclasses.fields(compression):  # type: ignore[arg-type]
         value = getattr(compression, field.name)
-        result[field.name] = [to_dict(v) for v in value] if field.name == "of" else value
+        result[field.name] = [to_dict(v) for v in value] if field.name == "of" else _lists(value)
     return result
 
 
@@ -64,7 +64,7 @@ def from_dict(data: Mapping[str, Any], *, where: str = "") -> Compression:
             if not isinstance(value, (list, tuple)):
                 raise SchemeError(f"{prefix}of: expected a list of schemes, not {value!r}")
             value = [from_dict(v, where=f"{where}.of[{i}]") for i, v in enumerate(value)]
-        values[key] = value
+        values[key] = value if key == "of" else _tuples(value)
     required = (dataclasses.MISSING, dataclasses.MISSING)
     missing = [
         key
@@ -77,3 +77,11 @@ def from_dict(data: Mapping[str, Any], *, where: str = "") -> Compression:
         return cls(**values)
     except SchemeError as error:
         raise SchemeError(f"{prefix}{name}: {error}") from None
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor
@@ -17,11 +17,14 @@ from autocompress.compression.base import (
     Meta,
     Shapes,
     Tensors,
+    numel,
+    refuse,
     require_finite,
     shapes_of,
 )
 from autocompress.compression.dense import Dense, DenseCode
 from autocompress.compression.prune import check_density, largest
+from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError
 
 
@@ -131,14 +134,21 @@ class StructurePrune(Compression):
 
     name: ClassVar[str] = "structure-prune"
     structured: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Any]] = {"density": {"low": 0.2, "high": 1.0}}
     density: float
 
     def __post_init__(self) -> None:
         check_density(self.density)
 
     def project(
-        self, weights: Tensors, *, mu: float, previous: Code | None = None
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
     ) -> StructureCode:
+        refuse(self.name, weighting)
         del mu, previous
         shapes = shapes_of(weights)
         owners = leaders(shapes)
@@ -156,6 +166,11 @@ class StructurePrune(Compression):
         slices = tuple(w.detach()[channels[o]] for w, o in zip(weights, owners, strict=True))
         flat = torch.cat([s.reshape(-1) for s in slices])
         return StructureCode(kept, DenseCode(flat, shapes_of(slices), flat.dtype), shapes)
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        weights = [shape for shape in shapes if len(shape) > 1]
+        kept = max(len(weights), round(self.density * sum(shape[0] for shape in weights)))
+        return ((kept * min(numel(shape[1:]) for shape in weights),),)
 
     def check(self, shapes: Shapes) -> None:
         leaders(shapes)

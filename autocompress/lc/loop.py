@@ -15,12 +15,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from autocompress.compression import Code
+from autocompress.compression.weighting import Weighting
+from autocompress.errors import PlanError
 from autocompress.lc import auto_mu
 from autocompress.lc.learner import Learner, LStep, learning_rate
 from autocompress.lc.penalty import Penalty, swapped
@@ -45,6 +47,7 @@ def run(
     on_step: OnStep | None = None,
     state: State | None = None,
     on_state: Callable[[State], None] | None = None,
+    weightings: Mapping[str, Weighting] | None = None,
 ) -> Solution:
     """Compress a model.
 
@@ -57,11 +60,12 @@ def run(
         state: Continue from here instead of starting; ``on_step`` is not called again for the
             steps that lie behind.
         on_state: Called with the state after every step, to save it.
+        weightings: Norms of the C steps other than the identity, by task name.
 
     Raises:
         PlanError: the plan does not fit the model.
     """
-    loop = _Loop(copy.deepcopy(model), plan, recipe, learner)
+    loop = _Loop(copy.deepcopy(model), plan, recipe, learner, weightings or {})
     if state is None:
         state = loop.start()
         stop = _report(state, on_step, on_state)
@@ -89,20 +93,36 @@ def _report(state: State, on_step: OnStep | None, on_state: Callable[[State], No
 class _Loop:
     """The steps of the algorithm on one working copy w of the model."""
 
-    def __init__(self, model: nn.Module, plan: Plan, recipe: LC | Direct, learner: Learner) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        recipe: LC | Direct,
+        learner: Learner,
+        weightings: Mapping[str, Weighting],
+    ) -> None:
         self.model = model
+        self.weightings = weightings
         self.recipe = recipe
         self.learner = learner
         self.plan = plan.resolve(model)
         self.trivial = not plan.canonical(model).tasks
         self.params = dict(model.named_parameters())
         self.names = [name for task in self.plan.tasks for name in task.params]
+        self.penalized = any(task.compression.penalized for task in self.plan.tasks)
+        missing = [
+            task.name
+            for task in self.plan.tasks
+            if task.weighting != "identity" and task.name not in weightings
+        ]
+        if missing:
+            raise PlanError(f"no weighting was measured for task {missing[0]!r}: use compress()")
 
     def start(self) -> State:
         """Direct compression of the reference."""
         began = time.perf_counter()
         train_loss = self.learner.sample_loss(self.model)
-        codes = self.c_step({}, {}, mu=0.0)
+        codes = self.c_step({}, {}, mu=self.first_mu())
         decoded = self.decode(codes)
         record = self.record(0, 0.0, 0, train_loss, codes, decoded, began)
         mu = MuSchedule(start=1.0, factor=1.0)
@@ -114,6 +134,16 @@ class _Loop:
         best = Best(record, codes, self.rest())
         return self.snapshot(mu, codes, multipliers, best, (record,))
 
+    def first_mu(self) -> float:
+        """Return the mu of direct compression: its limit 0, or where penalties make all depend on
+        mu (at 0 they would leave nothing) that of the first L step; 1 without L steps."""
+        if not self.penalized:
+            return 0.0
+        if not isinstance(self.recipe, LC):
+            return 1.0
+        iterations = self.learner.iterations(self.epochs(1))
+        return auto_mu.resolve(self.recipe, auto_mu.Problem(0.0, 0.0, iterations)).at(0)
+
     def resolve_mu(self, train_loss: float, decoded: dict[str, Tensor]) -> MuSchedule:
         """Resolve an automatic schedule from what direct compression costs."""
         assert isinstance(self.recipe, LC)
@@ -121,6 +151,9 @@ class _Loop:
             return self.recipe.mu
         with swapped(self.params, decoded):
             increase = self.learner.sample_loss(self.model) - train_loss
+        if self.penalized:  # what direct compression costs depends on mu itself: no balance there
+            iterations = self.learner.iterations(self.epochs(1))
+            return auto_mu.resolve(self.recipe, auto_mu.Problem(0.0, 0.0, iterations))
         distance = sum(float(gap.square().sum()) for gap in self.gaps(decoded).values())
         iterations = self.learner.iterations(self.epochs(1))
         smooth = all(task.compression.smooth for task in self.plan.tasks)
@@ -179,7 +212,8 @@ class _Loop:
             multipliers = {n: multipliers[n] - mu * gaps[n] for n in self.names}
         record = self.record(index + 1, mu, epochs, train_loss, codes, decoded, began)
         best = state.best
-        if best.beaten_by(record):
+        # with penalties only the last step solves the problem posed; before it, sizes differ
+        if self.penalized or best.beaten_by(record):
             best = Best(record, codes, self.rest())
         return self.snapshot(state.mu, codes, multipliers, best, (*state.history, record))
 
@@ -197,7 +231,10 @@ class _Loop:
                 for n in task.params
             )
             codes[task.name] = task.compression.project(
-                weights, mu=mu, previous=previous.get(task.name)
+                weights,
+                mu=mu,
+                previous=previous.get(task.name),
+                weighting=self.weightings.get(task.name),
             )
         return codes
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from autocompress.errors import PackedFileError
@@ -45,8 +46,12 @@ def save(path: Path, state: State, identity: str) -> None:
         "best": {"codes": best, "record": dataclasses.asdict(state.best.record)},
         "history": [dataclasses.asdict(record) for record in state.history],
     }
-    # a tensor may appear twice (the best step is often the last): safetensors wants them apart
-    owned = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    # a tensor may appear twice (the best step is often the last): safetensors wants them apart,
+    # and in row-major order (a model may be channels_last)
+    owned = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
     metadata = {"autocompress.checkpoint": json.dumps(header)}
     write_bytes(path, safetensors.torch.save(owned, metadata))
 

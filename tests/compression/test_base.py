@@ -94,7 +94,12 @@ def test_defaults_of_a_scheme() -> None:
         name = "plain"
 
         def project(
-            self, weights: base.Tensors, *, mu: float, previous: c.Code | None = None
+            self,
+            weights: base.Tensors,
+            *,
+            mu: float,
+            previous: c.Code | None = None,
+            weighting: object = None,
         ) -> c.Code:
             return c.Dense().project(weights, mu=mu)
 

@@ -233,7 +233,9 @@ class Careless(Compression):
 
     name: ClassVar[str] = "test-careless"
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         good = Codebook(2).project(weights, mu=mu)
         if previous is None:
             return good
@@ -287,7 +289,9 @@ class ScaleCode(Code):
 class Scale(Compression):
     name: ClassVar[str] = "test-scale"
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         return ScaleCode(mu, weights)
 
 

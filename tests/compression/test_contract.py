@@ -54,13 +54,11 @@ class TestCompose(CompressionContract):
         return [
             c.Compose([c.Prune(0.3), c.Codebook(3), c.Cast("float16")]),
             c.Compose([c.Codebook(4), c.Cast("bfloat16")]),
-            c.Compose([c.Codebook(6), c.Prune(0.5)]),
             c.Compose([c.LowRank(2), c.Codebook(4)]),
             c.Compose([c.LowRank(2), c.Prune(0.5), c.Cast("float16")]),
             c.Compose([c.StructurePrune(0.5), c.Cast("float16")]),
             c.Compose([c.StructurePrune(0.5), c.Prune(0.3)]),
             c.Compose([c.Prune(0.5), c.Additive([c.Codebook(2), c.Prune(0.1)])]),
-            c.Compose([c.Cast("float16"), c.Prune(0.5)]),
         ]
 
 

@@ -33,50 +33,66 @@ class Broken(Compression):
 
     name: ClassVar[str] = "test-broken"
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         return Dense().project(weights, mu=mu)
 
 
 class Aliasing(Broken):
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         return DenseCode(flatten(weights), shapes_of(weights), weights[0].dtype)
 
 
 class Mutating(Broken):
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         with torch.no_grad():
             weights[0].mul_(0.5)
         return super().project(weights, mu=mu)
 
 
 class Flattening(Broken):
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         flat = torch.cat([w.detach().reshape(-1) for w in weights])
         return super().project((flat,), mu=mu)
 
 
 class Narrowing(Broken):
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         return super().project(tuple(w.to(torch.float16) for w in weights), mu=mu)
 
 
 class Remembering(Broken):
     calls: ClassVar[list[int]] = []
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         self.calls.append(1)
         return super().project(tuple(w * len(self.calls) for w in weights), mu=mu)
 
 
 class Gullible(Broken):
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         return super().project(tuple(torch.nan_to_num(w.detach()) for w in weights), mu=mu)
 
 
 class Smallest(Broken):
     """Keeps the half of smallest magnitude: sparse enough, but not the nearest."""
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         flat = flatten(weights)
         index = flat.abs().argsort()[: max(1, flat.numel() // 2)].sort().values
         values = flat[index]
@@ -85,7 +101,9 @@ class Smallest(Broken):
 
 
 class Drifting(Broken):
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         shift = 0.0 if previous is None else 1.0
         return super().project(tuple(w + shift * w.abs().max() for w in weights), mu=mu)
 
@@ -100,7 +118,9 @@ class Changeable(Compression):
     name: ClassVar[str] = "test-changeable"
     level: int = 1
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         return Dense().project(weights, mu=mu)
 
 
@@ -169,7 +189,9 @@ class Bad(Compression):
     name: ClassVar[str] = "test-bad"
     fault: str
 
-    def project(self, weights: Tensors, *, mu: float, previous: Code | None = None) -> Code:
+    def project(
+        self, weights: Tensors, *, mu: float, previous: Code | None = None, weighting: Any = None
+    ) -> Code:
         return BadCode(Dense().project(weights, mu=mu), self.fault)
 
 

@@ -1,0 +1,99 @@
+"""The norm in which a C step measures distance: identity, diagonal, or input covariance.
+
+``project`` solves ``min penalty(Θ) + mu/2 ‖w − Δ(Θ)‖²_H``. With H the identity that is the plain
+C step. A diagonal H makes saliency pruning the same C step under another norm: squared gradients
+give the Fisher (Taylor) criterion ``½ F w²`` (LeCun et al. 1990; Molchanov et al. 2019,
+arXiv:1906.10771), second moments of the inputs that of Wanda (Sun et al. 2023, arXiv:2306.11695).
+The full input covariance makes low rank activation-aware (SVD-LLM, Wang et al. 2024,
+arXiv:2403.07378). Where the numbers come from is not decided here: see
+:mod:`autocompress.calibration`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from autocompress.compression.base import Shapes, Tensors, numel, shapes_of
+from autocompress.errors import SchemeError
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """``‖e‖² = Σᵢ hᵢ eᵢ²`` with one weight hᵢ >= 0 for every element.
+
+    Attributes:
+        values: For each weight tensor of the task the weights h, of its shape and device; any
+            floating dtype.
+    """
+
+    values: Tensors
+
+    def check(self, shapes: Shapes) -> None:
+        """Raise SchemeError unless the weights are finite, >= 0 and of these shapes."""
+        if shapes_of(self.values) != shapes:
+            raise SchemeError(f"weighting of shapes {shapes_of(self.values)} for weights {shapes}")
+        for position, value in enumerate(self.values):
+            if not bool(torch.isfinite(value).all()) or bool((value < 0).any()):
+                raise SchemeError(f"the weighting of tensor {position} has NaN or negative numbers")
+
+    def flat(self) -> Tensor:
+        """Return all the weights as one float64 vector, in the order of ``flatten``."""
+        return torch.cat([value.reshape(-1).to(torch.float64) for value in self.values])
+
+
+@dataclass(frozen=True, eq=False)
+class Covariance:
+    """``‖E‖² = tr(E C Eᵀ)`` for each weight as a matrix E ``(out, in·kh·kw)``.
+
+    That is the mean squared change of a layer's outputs when C is the second moment of its inputs
+    (the patches, for a convolution).
+
+    Attributes:
+        matrices: For each weight tensor of the task, C ``(in·kh·kw, in·kh·kw)``, symmetric positive
+            semidefinite, or None for the identity (biases).
+    """
+
+    matrices: tuple[Tensor | None, ...]
+
+    def check(self, shapes: Shapes) -> None:
+        """Raise SchemeError unless the matrices are finite and fit weights of these shapes."""
+        if len(self.matrices) != len(shapes):
+            raise SchemeError(f"{len(self.matrices)} covariances for {len(shapes)} weights")
+        for position, (matrix, shape) in enumerate(zip(self.matrices, shapes, strict=True)):
+            if matrix is None:
+                continue
+            width = numel(shape[1:])
+            if tuple(matrix.shape) != (width, width):
+                raise SchemeError(
+                    f"covariance {tuple(matrix.shape)} of tensor {position}: a weight of shape "
+                    f"{shape} needs ({width}, {width})"
+                )
+            if not bool(torch.isfinite(matrix).all()):
+                raise SchemeError(f"the covariance of tensor {position} has NaN or infinity")
+
+
+Weighting: TypeAlias = Diagonal | Covariance
+
+
+def kind_of(weighting: Weighting | None) -> str:
+    """Return ``"diagonal"``, ``"covariance"``, or ``"identity"`` for None."""
+    return "identity" if weighting is None else type(weighting).__name__.lower()
+
+
+def energy(errors: Tensors, weighting: Weighting | None) -> float:
+    """Return ``‖e‖²_H`` of the task's errors, in double precision."""
+    wide = [e.detach().to(torch.float64) for e in errors]
+    if isinstance(weighting, Diagonal):
+        pairs = zip(wide, weighting.values, strict=True)
+        return sum(float((e.square() * h).sum()) for e, h in pairs)
+    if isinstance(weighting, Covariance):
+        total = 0.0
+        for e, c in zip(wide, weighting.matrices, strict=True):
+            rows = e.reshape(e.shape[0], -1)
+            total += float(((rows @ c.to(torch.float64) if c is not None else rows) * rows).sum())
+        return total
+    return sum(float(e.square().sum()) for e in wide)

@@ -261,7 +261,7 @@ class Additive(Compression):
         warm = isinstance(previous, AdditiveCode) and len(previous.terms) == len(self.of)
         codes: list[Code | None] = list(previous.terms) if warm else [None] * len(self.of)  # type: ignore[union-attr]
         state = _Sum(self.of, codes, [w.detach().clone() for w in weights], mu, weighting)
-        objective = state.objective() if warm else None
+        objective = state.value if warm else None
         for _ in range(self.max_sweeps):
             before = objective
             for position in range(len(self.of)):
@@ -319,7 +319,7 @@ class Additive(Compression):
 
 
 class _Sum:
-    """The alternation's state: codes so far, and the residual ``w − Σ decoded terms``."""
+    """The alternation's state: the terms so far, and what the other terms leave of the weights."""
 
     def __init__(
         self,
@@ -331,26 +331,28 @@ class _Sum:
     ) -> None:
         self.schemes, self.codes, self.residual = schemes, codes, residual
         self.mu, self.weighting = mu, weighting
-        for code in codes:
-            self._add(code, -1.0)
+        self.decoded = [code.decode() if code is not None else None for code in codes]
+        for tensors in self.decoded:
+            self._add(tensors, -1.0)
+        self.value = self.objective()
 
     def refit(self, position: int) -> float:
         """Refit one term to what the others leave; return the objective, never increased."""
-        scheme, old = self.schemes[position], self.codes[position]
-        before = self.objective() if old is not None else None
-        self._add(old, 1.0)
+        scheme, old, was = self.schemes[position], self.codes[position], self.decoded[position]
+        self._add(was, 1.0)
         target = tuple(self.residual)
         new = scheme.project(target, mu=self.mu, previous=old, weighting=self.weighting)
-        self.codes[position] = new
-        self._add(new, -1.0)
-        after = self.objective()
-        if before is not None and after > before:
+        self.codes[position], self.decoded[position] = new, new.decode()
+        self._add(self.decoded[position], -1.0)
+        value = self.objective()
+        if old is not None and value > self.value:
             # an approximate scheme may do worse, an exact one by rounding: keep the old one
-            self._add(new, 1.0)
-            self._add(old, -1.0)
-            self.codes[position] = old
-            return before
-        return after
+            self._add(self.decoded[position], 1.0)
+            self._add(was, -1.0)
+            self.codes[position], self.decoded[position] = old, was
+        else:
+            self.value = value
+        return self.value
 
     def objective(self) -> float:
         """Return the squared error, plus penalties where there are any."""
@@ -360,9 +362,9 @@ class _Sum:
         pairs = zip(self.schemes, self.codes, strict=True)
         return self.mu / 2 * error + sum(s.penalty(c) for s, c in pairs if c is not None)
 
-    def _add(self, code: Code | None, alpha: float) -> None:
-        if code is not None:
-            torch._foreach_add_(self.residual, list(code.decode()), alpha=alpha)
+    def _add(self, tensors: Tensors | None, alpha: float) -> None:
+        if tensors is not None:
+            torch._foreach_add_(self.residual, list(tensors), alpha=alpha)
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:

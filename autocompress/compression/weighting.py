@@ -78,6 +78,8 @@ class Covariance:
 
 Weighting: TypeAlias = Diagonal | Covariance
 
+_BLOCK = 1 << 16  # elements summed at a time
+
 
 def kind_of(weighting: Weighting | None) -> str:
     """Return ``"diagonal"``, ``"covariance"``, or ``"identity"`` for None."""
@@ -86,14 +88,20 @@ def kind_of(weighting: Weighting | None) -> str:
 
 def energy(errors: Tensors, weighting: Weighting | None) -> float:
     """Return ``‖e‖²_H`` of the task's errors, in double precision."""
+    if weighting is None:
+        return sum(_square(e.detach().reshape(-1)) for e in errors)
     wide = [e.detach().to(torch.float64) for e in errors]
     if isinstance(weighting, Diagonal):
         pairs = zip(wide, weighting.values, strict=True)
         return sum(float((e.square() * h).sum()) for e, h in pairs)
-    if isinstance(weighting, Covariance):
-        total = 0.0
-        for e, c in zip(wide, weighting.matrices, strict=True):
-            rows = e.reshape(e.shape[0], -1)
-            total += float(((rows @ c.to(torch.float64) if c is not None else rows) * rows).sum())
-        return total
-    return sum(float(e.square().sum()) for e in wide)
+    total = 0.0
+    for e, c in zip(wide, weighting.matrices, strict=True):
+        rows = e.reshape(e.shape[0], -1)
+        total += float(((rows @ c.to(torch.float64) if c is not None else rows) * rows).sum())
+    return total
+
+
+def _square(flat: Tensor) -> float:
+    """Return Σ e² of a vector in double precision, a block at a time to stay in cache."""
+    blocks = flat.split(_BLOCK)
+    return sum(float(torch.dot(wide, wide)) for wide in (b.to(torch.float64) for b in blocks))

@@ -129,6 +129,13 @@ class Plan:
             resolved.append(replace_params(task, names))
         return Plan(resolved if example is None else _bound(resolved, model, example))
 
+    def unbound(self) -> Plan:
+        """Return the plan without what :meth:`resolve` told its schemes of the model."""
+        return Plan(
+            Task(task.name, task.params, task.compression.unbound(), task.weighting)
+            for task in self.tasks
+        )
+
     def remarks(self, model: nn.Module) -> list[str]:
         """Return what a user should know: ranks above the full one, which change nothing."""
         params = dict(model.named_parameters())
@@ -143,9 +150,9 @@ class Plan:
         """Return the plan with what changes nothing taken out: the same for equivalent plans."""
         params = dict(model.named_parameters())
         tasks = []
-        for task in self.resolve(model).tasks:
+        for task in self.unbound().resolve(model).tasks:
             shapes: Shapes = shapes_of(tuple(params[name] for name in task.params))
-            compression = task.compression.unbound().canonical(shapes)
+            compression = task.compression.canonical(shapes)
             if not isinstance(compression, Dense):
                 # a canonical scheme may be one that no norm changes anything for
                 kind = WEIGHTINGS[task.weighting]

@@ -1,203 +1,298 @@
-"""C steps against independent libraries: time, and distance from the optimum.
+"""Every C step against the obvious NumPy, SciPy and scikit-learn way of doing the same.
 
-The codebook of 266,200 weights (LeNet-300-100's), found and assigned, against scikit-learn's
-``KMeans(n_init=10)`` and ``kmeans1d``; magnitude pruning against a NumPy sort; a truncated SVD
-against NumPy's. One thread, all rivals in turn, medians. Run it with::
+Three sets of weights: LeNet-300-100 (three layers, 266,200 weights, one task), the convolutions of
+ResNet-20 (270,896 weights, one task) and one matrix of 10 million. Ours and the rivals take turns
+in one process, on one thread; medians; both return decoded weights, and the distance of those from
+the given ones says who solved the problem better. Peak memory is that of a process of its own::
 
-    python -m pip install '.[benchmark]' && python benchmarks/c_step.py
+    python -m pip install '.[benchmark]' && python benchmarks/c_step.py [--sets lenet300 resnet20]
 
-It writes ``benchmarks/results/c_step.json`` and fails unless every codebook of k = 2 and k = 16 is
-at least 10 times as fast as both, with a distortion within 1e-6 of the optimum.
+It writes ``benchmarks/results/c_step.json`` and ``c_step.md``, and fails if any of our C steps is
+slower than its rival or further from the weights, a codebook is less than 10 times as fast as both
+of its, or a C step needs more than four times the memory of its weights besides them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
-import kmeans1d
+import _contest as rival
 import numpy as np
 import torch
 from _results import save
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from autocompress.compression.lowrank import LowRank
-from autocompress.compression.optimal_kmeans import assign, optimal_kmeans
-from autocompress.compression.prune import Prune
+import autocompress as ac
+from autocompress.layers import find_layers
 
-WEIGHTS = 266_200
-LEAST_RATIO, MOST_GAP = 10.0, 1e-6
-JUDGED = (2, 16)
-MOST_CENTRES = 64  # beyond it, scikit-learn takes minutes
-
-Run = Callable[[], np.ndarray]  # gives the decoded weights
+CODEBOOK_RATIO, MOST_MEMORY, MOST_GAP = 10.0, 4.0, 1e-4
+SETS = ("lenet300", "resnet20", "ten")
+MU = 1.0
 
 
-def sample(kind: str, seed: int) -> torch.Tensor:
-    """Return weights drawn from a normal or a Laplace distribution, float32."""
-    generator = torch.Generator().manual_seed(seed)
-    normal = torch.randn(WEIGHTS, generator=generator)
-    if kind == "normal":
-        return 0.05 * normal
-    return 0.05 * normal.sign() * torch.empty(WEIGHTS).exponential_(generator=generator)
+def weights(name: str, seed: int) -> list[np.ndarray]:
+    """Return a set's weights: Laplace distributed, as trained ones about are, float32."""
+    generator = np.random.default_rng(seed)
+    if name == "ten":
+        shapes: list[tuple[int, ...]] = [(4096, 2442)]
+    elif name == "lenet300":
+        shapes = [(300, 784), (100, 300), (10, 100)]
+    else:
+        model = ac.models.build("resnet20", input_shape=(3, 32, 32), classes=10)
+        shapes = [layer.shape for layer in find_layers(model) if layer.kind == "conv"]
+    scales = [(2 / np.prod(shape[1:])) ** 0.5 for shape in shapes]
+    return [
+        generator.laplace(0, scale / 2**0.5, shape).astype(np.float32)
+        for scale, shape in zip(scales, shapes, strict=True)
+    ]
 
 
-def codebooks(values: torch.Tensor, k: int) -> dict[str, Run]:
-    """Return the rivals for one codebook."""
-    column, flat = values.numpy()[:, None], values.numpy()
+@dataclass(frozen=True)
+class Case:
+    """A scheme and those it is compared with."""
 
-    def ours() -> np.ndarray:
-        codebook = optimal_kmeans(values, k)
-        indices = assign(values, codebook)
-        marks.append(time.perf_counter())
-        return codebook[indices.long()].numpy()
-
-    def theirs() -> np.ndarray:
-        found = kmeans1d.cluster(flat, k)
-        marks.append(time.perf_counter())
-        return np.asarray(found.centroids)[found.clusters]
-
-    def sklearn() -> np.ndarray:
-        found = KMeans(k, n_init=10, random_state=0).fit(column)
-        marks.append(time.perf_counter())
-        return found.cluster_centers_[found.labels_, 0]
-
-    rivals: dict[str, Run] = {"autocompress": ours, "kmeans1d": theirs}
-    return rivals if k > MOST_CENTRES else rivals | {"scikit-learn": sklearn}
+    scheme: ac.Compression
+    rivals: dict[str, rival.Rival]
+    exact: bool = True  # whether both minimise the distance to the weights under one constraint
 
 
-def prunes(values: torch.Tensor, density: float) -> dict[str, Run]:
-    """Return the rivals for magnitude pruning."""
-    kept = max(1, round(density * len(values)))
-
-    def ours() -> np.ndarray:
-        code = Prune(density).project((values,), mu=1.0)
-        marks.append(time.perf_counter())
-        return code.decode()[0].numpy()
-
-    def numpy_sort() -> np.ndarray:
-        flat = values.numpy()
-        order = np.argsort(-np.abs(flat), kind="stable")[:kept]
-        out = np.zeros_like(flat)
-        out[order] = flat[order]
-        marks.append(time.perf_counter())
-        return out
-
-    return {"autocompress": ours, "NumPy": numpy_sort}
-
-
-def low_ranks(values: torch.Tensor, rank: int) -> dict[str, Run]:
-    """Return the rivals for the truncated SVD of a 300 × 784 matrix."""
-    matrix = values[: 300 * 784].view(300, 784)
-
-    def ours() -> np.ndarray:
-        code = LowRank(rank).project((matrix,), mu=1.0)
-        marks.append(time.perf_counter())
-        return code.decode()[0].numpy()
-
-    def numpy_svd() -> np.ndarray:
-        u, s, v = np.linalg.svd(matrix.numpy(), full_matrices=False)
-        marks.append(time.perf_counter())
-        return u[:, :rank] * s[:rank] @ v[:rank]
-
-    return {"autocompress": ours, "NumPy": numpy_svd}
-
-
-marks: list[float] = []  # when a rival was done, before its weights were decoded for the judge
-
-
-def race(rivals: dict[str, Run], runs: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Return each rival's median milliseconds and decoded weights; ours run five times as often."""
-    times: dict[str, list[float]] = {name: [] for name in rivals}
-    decoded: dict[str, np.ndarray] = {}
-    for name, run in rivals.items():
-        if name == "autocompress":
-            run()  # first calls load libraries
-    for _ in range(runs):
-        for name, run in rivals.items():
-            for _ in range(5 if name == "autocompress" else 1):
-                begin = time.perf_counter()
-                decoded[name] = run().ravel()
-                times[name].append(1e3 * (marks[-1] - begin))
-    return {name: statistics.median(t) for name, t in times.items()}, decoded
-
-
-def rows(
-    what: str, kind: str, values: torch.Tensor, rivals: dict[str, Run], runs: int
-) -> Iterable[dict[str, object]]:
-    """Yield a row for each rival; the least distortion of all is the optimum."""
-    times, decoded = race(rivals, runs)
-    distortion = {
-        name: float(((values[: len(d)].double().numpy() - d) ** 2).sum())
-        for name, d in decoded.items()
+def cases(arrays: list[np.ndarray]) -> dict[str, Case]:
+    """Return the contests for a set of weights, by name."""
+    size = sum(w.size for w in arrays)
+    total = float(sum(np.abs(w).sum(dtype=np.float64) for w in arrays))
+    small = size < 1_000_000
+    found = {
+        "prune 5 %": Case(ac.Prune(density=0.05), {"NumPy": rival.top(0.05)}),
+        "prune 50 %": Case(ac.Prune(density=0.5), {"NumPy": rival.top(0.5)}),
+        "l1 ball": Case(ac.L1Ball(radius=0.2 * total), {"NumPy": rival.l1_ball(0.2 * total)}),
+        "l0 penalty": Case(ac.L0Penalty(alpha=0.005), {"NumPy": rival.hard(0.1)}),
+        "l1 penalty": Case(ac.L1Penalty(alpha=0.05), {"NumPy": rival.soft(0.05)}),
+        "filters 50 %": Case(
+            ac.StructurePrune(density=0.5, biases=False), {"NumPy": rival.filters(0.5)}
+        ),
+        "{-c, c}": Case(ac.BinaryScale(), {"NumPy": rival.sign_scale()}),
+        "{-c, 0, c}": Case(ac.TernaryScale(), {"NumPy": rival.ternary_scale()}),
+        "powers of two": Case(ac.PowersOfTwo(c=5), {"NumPy": rival.powers_of_two(5)}),
+        "uniform 8 bits, min-max": Case(
+            ac.Uniform(bits=8, scale="minmax"), {"NumPy": rival.round_minmax(8)}
+        ),
+        "uniform 4 bits, least error": Case(
+            ac.Uniform(bits=4, scale="mse"), {"SciPy": rival.round_mse(4)}
+        ),
+        "low rank 10": Case(
+            ac.LowRank(rank=10),
+            {"NumPy": rival.svd(10, "NumPy"), "SciPy": rival.svd(10, "SciPy")}
+            if small
+            else {"NumPy": rival.svd(10, "NumPy")},
+        ),
+        "rank selection": Case(
+            ac.RankSelection(alpha=1e-4), {"NumPy": rival.select_rank(1e-4, MU)}, exact=False
+        ),
+        "prune, then codebook": Case(
+            ac.Compose([ac.Prune(density=0.05), ac.Codebook(k=8)]),
+            {"scikit-learn": rival.chained(0.05, 8)},
+        ),
     }
-    optimum = min(distortion.values())
-    for name in rivals:
-        yield {
-            "what": what,
-            "weights": kind,
-            "n": len(decoded[name]),
-            "method": name,
-            "ms": round(times[name], 3),
-            "times_ours": round(times[name] / times["autocompress"], 2),
-            "gap": (distortion[name] - optimum) / optimum,
-        }
+    if all(w.shape[1] % 4 == 0 for w in arrays):
+        found["2:4"] = Case(ac.NMPrune(2, 4), {"NumPy": rival.n_m(2, 4)})
+    for k in (2, 4, 16, 64, 256) if small else (2, 16, 256):
+        rivals = {"kmeans1d": rival.kmeans1d(k)} if small or k <= 16 else {}
+        if k <= 16:
+            rivals["scikit-learn"] = rival.kmeans(k, 10 if small else 1)
+        found[f"codebook {k}"] = Case(ac.Codebook(k=k), rivals)
+    if small:
+        found["codebook 2 + 1 % correction"] = Case(
+            ac.Additive([ac.Codebook(k=2), ac.Prune(density=0.01)]),
+            {"scikit-learn": rival.corrected(2, 0.01, 30)},
+            exact=False,
+        )
+    return found
+
+
+def ours(scheme: ac.Compression) -> rival.Rival:
+    """Return our C step, decoded like the rivals'."""
+
+    def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        tensors = tuple(torch.from_numpy(w) for w in arrays)
+        return [d.numpy() for d in scheme.project(tensors, mu=MU).decode()]
+
+    return run
+
+
+def race(
+    arrays: list[np.ndarray], runners: dict[str, rival.Rival], seconds: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return everyone's median milliseconds, and squared distances from the weights.
+
+    They take turns until each has had ``seconds`` or nine runs, but at least one.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    errors: dict[str, float] = {}
+    runners["autocompress"](arrays)  # first calls load libraries
+    waiting = dict(runners)
+    while waiting:
+        for name, run in list(waiting.items()):
+            began = time.perf_counter()
+            decoded = run(arrays)
+            times[name].append(time.perf_counter() - began)
+            errors[name] = sum(
+                float(np.square(w.astype(np.float64) - d).sum())
+                for w, d in zip(arrays, decoded, strict=True)
+            )
+            if sum(times[name]) > seconds or len(times[name]) >= 9:
+                del waiting[name]
+    return {name: 1e3 * statistics.median(t) for name, t in times.items()}, errors
+
+
+def contest(name: str, seed: int, seconds: float, only: list[str]) -> list[dict[str, object]]:
+    """Run all contests on one set of weights."""
+    arrays = weights(name, seed)
+    rows: list[dict[str, object]] = []
+    for what, case in cases(arrays).items():
+        if only and what not in only:
+            continue
+        runners = {"autocompress": ours(case.scheme)} | case.rivals
+        times, errors = race(arrays, runners, seconds)
+        memory = extra_memory(what, seed) if name == "ten" else None
+        for method in runners:
+            rows.append(
+                {
+                    "weights": name,
+                    "what": what,
+                    "method": method,
+                    "ms": round(times[method], 3),
+                    "times_ours": round(times[method] / times["autocompress"], 2),
+                    "error_over_ours": errors[method] / errors["autocompress"]
+                    if errors["autocompress"]
+                    else 1.0,
+                    "exact": case.exact,
+                    "extra_memory": memory if method == "autocompress" else None,
+                }
+            )
+            show(rows[-1])
+    return rows
 
 
 def show(row: dict[str, object]) -> None:
+    memory = row["extra_memory"]
     print(
-        f"{row['what']:16} {row['weights']:8} {row['method']:13} {row['ms']:10.2f} ms "
-        f"{row['times_ours']:9.1f} x   gap {row['gap']:.1e}",
+        f"{row['weights']:9} {row['what']:28} {row['method']:13} {row['ms']:11.2f} ms "
+        f"{row['times_ours']:9.2f} x   error {row['error_over_ours']:.6f} of ours"
+        + ("" if memory is None else f"   extra memory {memory:.1f} x the weights"),
         flush=True,
     )
 
 
-def failures(results: list[dict[str, object]]) -> list[str]:
+def extra_memory(what: str, seed: int) -> float:
+    """Return the peak memory of a C step besides its weights, in multiples of them.
+
+    Measured in a process of its own, where nothing else has set the peak before.
+    """
+    command = [sys.executable, __file__, "--memory", what, "--seed", str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def measure_memory(what: str, seed: int) -> float:
+    """In the process of its own: the rise of its peak memory during a C step."""
+    arrays = weights("ten", seed)
+    scheme = cases(arrays)[what].scheme
+    tensors = tuple(torch.from_numpy(w) for w in arrays)
+    scheme.project(tuple(t[:64, :64].contiguous() for t in tensors), mu=MU)  # loads libraries
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before = _peak()
+    scheme.project(tensors, mu=MU)
+    return (_peak() - before) / sum(w.nbytes for w in arrays)
+
+
+def _peak() -> int:
+    """Peak resident memory in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return 1024 * int(line.split()[1])
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def failures(rows: list[dict[str, object]]) -> list[str]:
     """Return what the results miss."""
     missed = []
-    for row in results:
-        if row["what"] not in {f"codebook k={k}" for k in JUDGED}:
-            continue
-        name = f"{row['what']} of {row['weights']} weights"
+    for row in rows:
+        name = f"{row['what']} on {row['weights']}"
+        memory = row["extra_memory"]
+        if isinstance(memory, float) and memory > MOST_MEMORY:
+            missed.append(f"{name}: {memory:.1f} times the weights' memory")
         if row["method"] == "autocompress":
-            if float(str(row["gap"])) > MOST_GAP:
-                missed.append(f"{name}: distortion {row['gap']} above the optimum")
-        elif float(str(row["times_ours"])) < LEAST_RATIO:
+            continue
+        least = CODEBOOK_RATIO if str(row["what"]).startswith("codebook") else 1.0
+        if float(str(row["times_ours"])) < least:
             missed.append(f"{name}: only {row['times_ours']} times as fast as {row['method']}")
+        if row["exact"] and float(str(row["error_over_ours"])) < 1 - MOST_GAP:
+            missed.append(f"{name}: {row['method']} is nearer, {row['error_over_ours']}")
     return missed
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """Return the results as Markdown: a line for each contest."""
+    lines = [
+        "| weights | C step | ours, ms | rival | its time / ours | its error / ours "
+        "| extra memory / weights |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    mine = {(r["weights"], r["what"]): r for r in rows if r["method"] == "autocompress"}
+    for key, own in mine.items():
+        others = [r for r in rows if (r["weights"], r["what"]) == key and r is not own]
+        memory = "" if own["extra_memory"] is None else f"{own['extra_memory']:.1f}"
+        for other in others or [None]:
+            cells = (
+                ("-", "-", "-")
+                if other is None
+                else (
+                    f"{other['method']}",
+                    f"{other['times_ours']:.1f}",
+                    f"{other['error_over_ours']:.4f}",
+                )
+            )
+            lines.append(
+                f"| {key[0]} | {key[1]} | {own['ms']:.1f} | {' | '.join(cells)} | {memory} |"
+            )
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--k", type=int, nargs="+", default=[2, 4, 16, 256], help="codebook sizes")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each rival")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--only", nargs="+", default=[], help="contests by name; nothing is saved")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time for each rival")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results: list[dict[str, object]] = []
     with threadpool_limits(1):
-        for kind in ("normal", "laplace"):
-            values = sample(kind, options.seed)
-            contests = [(f"codebook k={k}", codebooks(values, k)) for k in options.k]
-            contests.append(("prune 5 %", prunes(values, 0.05)))
-            contests.append(("low rank 10", low_ranks(values, 10)))
-            for what, rivals in contests:
-                runs = 1 if what == "codebook k=256" else options.runs
-                for row in rows(what, kind, values, rivals, runs):
-                    show(row)
-                    results.append(row)
-    path = save("c_step", results, seed=options.seed)
-    written = json.loads(path.read_text())
-    written["versions"] |= {name: version(name) for name in ("scikit-learn", "kmeans1d")}
-    path.write_text(json.dumps(written, indent=2) + "\n")
-    missed = failures(results)
-    print(f"written to {path}", *missed, sep="\n")
+        if options.memory:
+            print(measure_memory(options.memory, options.seed))
+            return
+        rows: list[dict[str, object]] = []
+        for name in options.sets:
+            rows += contest(name, options.seed, options.seconds, options.only)
+    if not options.only:
+        path = save("c_step", rows, seed=options.seed)
+        written = json.loads(path.read_text())
+        libraries = ("scikit-learn", "scipy", "kmeans1d")
+        written["versions"] |= {name: version(name) for name in libraries}
+        path.write_text(json.dumps(written, indent=2) + "\n")
+        path.with_suffix(".md").write_text(table(rows))
+        print(f"written to {path}")
+    missed = failures(rows)
+    print(*missed, sep="\n")
     sys.exit(1 if missed else 0)
 
 

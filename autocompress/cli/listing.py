@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autocompress.cli.guard import guarded
+
+if TYPE_CHECKING:
+    from autocompress.compression import Compression
 
 
 class Kind(enum.StrEnum):
@@ -32,7 +36,10 @@ def list_known(
     rows = _rows(kind)
     width = max(map(len, rows))
     for name, text in rows.items():
-        typer.echo(f"{name:<{width}}  {text}")
+        first, *more = text.splitlines() or [""]
+        typer.echo(f"{name:<{width}}  {first}")
+        for line in more:
+            typer.echo(f"{'':<{width}}  {line}")
 
 
 def _rows(kind: Kind) -> dict[str, str]:
@@ -47,13 +54,22 @@ def _rows(kind: Kind) -> dict[str, str]:
     if kind is Kind.DATA:
         return data.describe()
     if kind is Kind.SCHEMES:
-        return {name: _first_line(cls.__doc__) for name, cls in registry.SCHEMES.items()}
+        return {name: _scheme(cls) for name, cls in registry.SCHEMES.items()}
     if kind is Kind.METRICS:
         return {
             name: f"{metric.doc} ({metric.direction}{f', {metric.unit}' if metric.unit else ''})"
             for name, metric in metrics.METRICS.items()
         }
     return catalog.docs(catalog.SPACES if kind is Kind.SPACES else catalog.OBJECTIVES)
+
+
+def _scheme(cls: type[Compression]) -> str:
+    """Return a scheme's summary, and under it its fields: required ones, then defaults."""
+    fields = [f for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+    required = [f.name for f in fields if f.default is dataclasses.MISSING]
+    optional = [f"{f.name}={f.default}" for f in fields if f.default is not dataclasses.MISSING]
+    text = ", ".join([*required, *optional])
+    return _first_line(cls.__doc__) + (f"\n  {text}" if text else "")
 
 
 def _first_line(doc: str | None) -> str:

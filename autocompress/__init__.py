@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from autocompress.config import Sweep
     from autocompress.plan import Plan, Task
     from autocompress.recipe import LC, SGD, Adam, Candidate, Direct, MuSchedule
+    from autocompress.recover import finetune
     from autocompress.report import plots
     from autocompress.sweep import resume, search
 
@@ -66,6 +67,7 @@ _EXPORTS = {
     "compress": "autocompress.api:compress",
     "data": "autocompress.data",
     "errors": "autocompress.errors",
+    "finetune": "autocompress.recover:finetune",
     "lc": "autocompress.lc",
     "load": "autocompress.compressed:load",
     "metrics": "autocompress.metrics",
@@ -101,6 +103,7 @@ __all__ = [
     "compress",
     "data",
     "errors",
+    "finetune",
     "lc",
     "load",
     "metrics",

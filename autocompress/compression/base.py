@@ -34,11 +34,14 @@ class Facts:
         outputs: Spatial shape of its output.
         tie: Channels of parameters with the same number (not None) are added or multiplied to each
             other, index by index, somewhere in the model: they can only be removed together.
+        tied: How many layers have that number; layers whose channels meet these under other
+            indices, or can never lose any, count too.
     """
 
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
     tie: int | None = None
+    tied: int = 0
 
 
 class Code(ABC):
@@ -119,8 +122,12 @@ class InnerCode(Code):
         return self.inner.reals()
 
     def with_reals(self, inner: Code) -> Self:
+        return self.with_inner(self.inner.with_reals(inner))
+
+    def with_inner(self, inner: Code) -> Self:
+        """Return this code with another inner code."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return type(self)(**{**fields, "inner": self.inner.with_reals(inner)})
+        return type(self)(**{**fields, "inner": inner})
 
 
 class Compression(ABC):

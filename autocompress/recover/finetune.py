@@ -149,7 +149,10 @@ class _Tuner:
             self.optimizer.zero_grad(set_to_none=True)
             with precision:
                 outputs = functional_call(self.model, self.weights(rounded=False), (inputs,))
-    XX            self.optimizer.step()
+                loss = self.loss(outputs, labels)
+            torch.autograd.backward(loss)
+            last = loss.detach()
+            self.optimizer.step()
             self.step += 1
         self.model.eval()
         return math.isfinite(float(last))

@@ -8,10 +8,10 @@ import sys
 import autocompress as ac
 
 PUBLIC = {
-    "Adam", "Additive", "Candidate", "Cast", "Code", "Codebook", "Compose", "Compressed",
+    "Adam", "Additive", "BlockPrune", "Candidate", "Cast", "Code", "Codebook", "Compose", "Compressed",
     "Compression", "Dense", "Direct", "Front", "LC", "LowRank", "MuSchedule", "Plan", "Prune",
-    "SGD", "StructurePrune", "Sweep", "Task", "__version__", "compress", "data", "errors", "finetune",
-    "lc", "load", "metrics", "models", "plots", "resume", "search",
+    "SGD", "StructurePrune", "Sweep", "Task", "__version__", "compress", "data", "errors",
+    "finetune", "lc", "load", "metrics", "models", "plots", "resume", "search",
 }  # fmt: skip
 
 

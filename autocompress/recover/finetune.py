@@ -109,6 +109,9 @@ class _Tuner:
             source="finetune",
         )
         self.coded = coded
+        filters = [p for p in self.model.parameters() if p.dim() == 4]
+        last = all(p.is_contiguous(memory_format=torch.channels_last) for p in filters)
+        self.format = torch.channels_last if filters and last else torch.contiguous_format
         for name, param in self.model.named_parameters():
             param.requires_grad_(param.requires_grad and name not in coded)
         self.values = {
@@ -125,8 +128,12 @@ class _Tuner:
         )
 
     def weights(self, *, rounded: bool) -> dict[str, Tensor]:
-        """Return the decoded weights as functions of the numbers."""
-        return decode(self.compressed.plan, self.codes(rounded=rounded))
+        """Return the decoded weights as functions of the numbers, laid out as the model's are."""
+        decoded = decode(self.compressed.plan, self.codes(rounded=rounded))
+        return {
+            name: value.contiguous(memory_format=self.format) if value.dim() == 4 else value
+            for name, value in decoded.items()
+        }
 
     def codes(self, *, rounded: bool) -> dict[str, Code]:
         """Return the codes with the numbers of now."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import inspect
 import json
 import os
 import tempfile
 import warnings
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -19,11 +16,11 @@ from torch import Tensor, nn
 from autocompress.data import Data
 from autocompress.data.roots import cache_folder
 from autocompress.errors import AutocompressWarning
+from autocompress.models.identity import update
 from autocompress.models.training import Outcome, Progress, Training, train
 from autocompress.models.zoo import build, training_of
 
 _FORMAT = "autocompress-reference/1"  # counts in the key: change it to retrain everything
-_PACKAGES = ("torch", "torchvision", "autocompress")  # whose module classes the name identifies
 
 
 def load(
@@ -84,28 +81,8 @@ def _key(name: str, model: nn.Module, data: Data, training: Training, seed: int)
     sha = hashlib.sha256()
     settings = training.model_dump()
     sha.update(json.dumps([_FORMAT, name, repr(model), data.digest, settings, seed]).encode())
-    for source in _sources(model):
-        sha.update(source.encode())
-    for key, value in model.state_dict().items():
-        sha.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
-        sha.update(_bytes(value))
+    update(sha, model)
     return sha.hexdigest()[:16]
-
-
-def _sources(model: nn.Module) -> list[str]:
-    """Source text of the user's own module classes: their ``forward`` decides what is trained."""
-    classes = {type(module) for module in model.modules()}
-    own = [c for c in classes if c.__module__.split(".")[0] not in _PACKAGES]
-    texts = []
-    for cls in sorted(own, key=lambda c: c.__qualname__):
-        with contextlib.suppress(OSError, TypeError):  # typed in, or made at run time
-            texts.append(inspect.getsource(cls))
-    return texts
-
-
-def _bytes(value: Tensor) -> memoryview:
-    flat = value.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
 
 
 def _read(path: Path, model: nn.Module, key: str) -> dict[str, Tensor] | None:

@@ -9,8 +9,8 @@ import autocompress as ac
 
 PUBLIC = {
     "Adam", "Additive", "BlockPrune", "Candidate", "Cast", "Code", "Codebook", "Compose", "Compressed",
-    "Compression", "Dense", "Direct", "Front", "LC", "LowRank", "MuSchedule", "Plan", "Prune",
-    "SGD", "StructurePrune", "Sweep", "Task", "__version__", "compress", "data", "errors",
+    "Compression", "Dense", "Direct", "Front", "GlobalRank", "LC", "LowRank", "MuSchedule", "Plan", "Prune",
+    "RankSelection", "SGD", "StructurePrune", "Sweep", "Task", "__version__", "compress", "data", "errors",
     "finetune", "lc", "load", "metrics", "models", "plots", "resume", "search",
 }  # fmt: skip
 

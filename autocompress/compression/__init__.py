@@ -5,25 +5,31 @@ One family a file. Nothing here knows of training, models or search. To add a sc
 """
 
 from autocompress.compression.base import Code, Compression
+from autocompress.compression.block import BlockPrune
 from autocompress.compression.codebook import Codebook
 from autocompress.compression.combine import Additive, Compose
 from autocompress.compression.dense import Cast, Dense
+from autocompress.compression.global_rank import GlobalRank
 from autocompress.compression.lowrank import LowRank
 from autocompress.compression.prune import Prune
+from autocompress.compression.rank_selection import RankSelection
 from autocompress.compression.registry import SCHEMES, from_dict, to_dict
 from autocompress.compression.structure import StructurePrune
 
 __all__ = [
     "SCHEMES",
     "Additive",
+    "BlockPrune",
     "Cast",
     "Code",
     "Codebook",
     "Compose",
     "Compression",
     "Dense",
+    "GlobalRank",
     "LowRank",
     "Prune",
+    "RankSelection",
     "StructurePrune",
     "from_dict",
     "to_dict",

@@ -2,115 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, final
 
-import torch
 from torch import Tensor
 
 from autocompress.compression.base import (
     Code,
     Compression,
-    InnerCode,
-    Meta,
+    Facts,
     Shapes,
     Tensors,
     refuse,
     require_finite,
     shapes_of,
 )
-from autocompress.compression.dense import Dense, DenseCode
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.dense import Dense
+from autocompress.compression.factors import (
+    LowRankCode,
+    Pair,
+    check_conv,
+    check_matrices,
+    factor_shapes,
+    full_rank,
+    make_code,
+    matrix_shape,
+    to_matrix,
+)
+from autocompress.compression.rank_cost import Cost, Sites, find_sites, flop_costs, storage_costs
+from autocompress.compression.svd import decompose, tails
+from autocompress.compression.weighting import Covariance, Weighting
 from autocompress.errors import SchemeError
 
-CONV_RESHAPINGS = ("channel", "spatial")
-
-
-def matrix_shape(shape: tuple[int, ...], conv: str) -> tuple[int, int]:
-    """Return the shape of the matrix that a weight is reshaped to.
-
-    Args:
-        shape: ``(out, in)`` of a linear layer or ``(out, in, kh, kw)`` of a convolution.
-        conv: ``"channel"`` gives ``(out, in·kh·kw)``, realized as a kh×kw convolution to r
-            channels and a 1×1 one; ``"spatial"`` gives ``(out·kw, in·kh)``, realized as a kh×1 and
-            a 1×kw convolution (Jaderberg et al. 2014).
-    """
-    if len(shape) == 4 and conv == "spatial":
-        out, inputs, height, width = shape
-        return out * width, inputs * height
-    rows = shape[0]
-    columns = 1
-    for size in shape[1:]:
-        columns *= size
-    return rows, columns
-
-
-def to_matrix(weight: Tensor, conv: str) -> Tensor:
-    """Reshape a weight to its matrix; see :func:`matrix_shape`."""
-    rows, columns = matrix_shape(tuple(weight.shape), conv)
-    if weight.dim() == 4 and conv == "spatial":
-        return weight.permute(0, 3, 1, 2).reshape(rows, columns)
-    return weight.reshape(rows, columns)
-
-
-def from_matrix(matrix: Tensor, shape: tuple[int, ...], conv: str) -> Tensor:
-    """Inverse of :func:`to_matrix`."""
-    if len(shape) == 4 and conv == "spatial":
-        out, inputs, height, width = shape
-        return matrix.reshape(out, width, inputs, height).permute(0, 2, 3, 1).contiguous()
-    return matrix.reshape(shape)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class LowRankCode(InnerCode):
-    """Each weight as a product ``U V`` of two thin matrices.
-
-    Attributes:
-        inner: Holds the factors in order U₁, V₁, U₂, V₂ …, with ``U`` of shape ``(m, r)`` and
-            ``V`` of shape ``(r, n)``.
-        shapes: Shapes of the weight tensors.
-        conv: How convolutions are reshaped.
-    """
-
-    kind: ClassVar[str] = "lowrank"
-    inner: Code
-    shapes: Shapes
-    conv: str
-
-    def factors(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Return ``(U, V)`` of every weight."""
-        parts = self.inner.decode()
-        return tuple(zip(parts[::2], parts[1::2], strict=True))
-
-    def decode(self) -> Tensors:
-        pairs = zip(self.factors(), self.shapes, strict=True)
-        return tuple(from_matrix(u @ v, shape, self.conv) for (u, v), shape in pairs)
-
-    def own_bits(self) -> int:
-        return 0
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {}
-
-    def meta(self) -> Meta:
-        return {"shapes": [list(shape) for shape in self.shapes], "conv": self.conv}
-
-    @classmethod
-    def restore(
-        cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
-    ) -> Self:
-        del tensors
-        code = cls(children["inner"], tuple(tuple(s) for s in meta["shapes"]), str(meta["conv"]))
-        if code.conv not in CONV_RESHAPINGS:
-            raise ValueError(f"unknown reshaping {code.conv!r}")
-        for (u, v), shape in zip(code.factors(), code.shapes, strict=True):
-            if u.dim() != 2 or v.dim() != 2 or u.shape[1] != v.shape[0]:
-                raise ValueError(f"{tuple(u.shape)}, {tuple(v.shape)} are no factors of a product")
-            if (u.shape[0], v.shape[1]) != matrix_shape(shape, code.conv):
-                raise ValueError(f"factors {tuple(u.shape)}, {tuple(v.shape)} do not give {shape}")
-        return code
+SHARES = ("rank_fraction", "energy", "parameters", "flops")
+COVARIANCE = frozenset({"covariance"})
 
 
 @final
@@ -120,27 +46,69 @@ class LowRank(Compression):
 
     Solves ``min ‖W − UV‖²_F s.t. rank ≤ r`` by the truncated singular value decomposition, which
     is optimal (Eckart & Young 1936); each factor takes the square root of the singular values.
-    Every tensor of a task is factorized by itself, at the same rank.
+    Every tensor of a task is factorized by itself, at a rank given by exactly one of the first five
+    arguments. A layer whose full rank that reaches, or that no rank makes smaller, is kept dense.
+
+    Under an input covariance C it solves ``min tr((W − UV) C (W − UV)ᵀ)`` (SVD-LLM, Wang et al.
+    2024, arXiv:2403.07378), and among its solutions takes the one of least norm; ``energy`` is then
+    that of the layer's outputs.
 
     Args:
-        rank: The rank r >= 1. A layer whose full rank it reaches is stored as factors all the same,
-            which is exact up to rounding and takes more room than the layer;
-            :meth:`canonical` is dense where it reaches that of all layers.
+        rank: The rank r >= 1.
         conv: How a convolution becomes a matrix: ``"channel"`` or ``"spatial"``, see
-            :func:`matrix_shape`.
+            :func:`~autocompress.compression.factors.matrix_shape`. The covariance of a layer's
+            inputs has no spatial form.
+        rank_fraction: r as a fraction of each layer's own full rank, in (0, 1]; rounded, at
+            least 1.
+        energy: Smallest r with ``Σ_{i≤r} σᵢ² ≥ energy · Σ σᵢ²``, in (0, 1]. Depends on the weights,
+            so that ranks may differ from step to step of the L-C run.
+        parameters: Largest r whose factors hold at most this share of the layer's weights, in
+            (0, 1]; at least 1.
+        flops: The same for the multiply-adds of the two layers that take the layer's place. Needs
+            to know the model where there are convolutions, see :meth:`bind`.
+        sites: Filled in by :meth:`bind`.
     """
 
     name: ClassVar[str] = "low-rank"
     smooth: ClassVar[bool] = True
-    rank: int
+    ranges: ClassVar[Mapping[str, Any]] = {"rank_fraction": {"low": 0.05, "high": 0.5, "log": True}}
+    rank: int | None = None
     conv: str = "channel"
+    rank_fraction: float | None = None
+    energy: float | None = None
+    parameters: float | None = None
+    flops: float | None = None
+    sites: Sites = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
-            raise SchemeError(f"rank = {self.rank!r} is not an integer >= 1")
-        if self.conv not in CONV_RESHAPINGS:
-            accepted = " or ".join(map(repr, CONV_RESHAPINGS))
-            raise SchemeError(f"conv = {self.conv!r}: accepted is {accepted}")
+        given = [key for key in ("rank", *SHARES) if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise SchemeError(
+                f"low-rank takes exactly one of rank, {', '.join(SHARES)}, not "
+                f"{' and '.join(given) or 'none of them'}"
+            )
+        rank = self.rank
+        if given == ["rank"] and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
+            raise SchemeError(f"rank = {rank!r} is not an integer >= 1")
+        for key in SHARES:
+            check_share(key, getattr(self, key))
+        check_conv(self.conv)
+
+    @property
+    def weightings(self) -> frozenset[str]:  # type: ignore[override]
+        """The covariance of the inputs, which says nothing of the spatial reshaping."""
+        return COVARIANCE if self.conv == "channel" else frozenset()
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        """The size of the inputs, where FLOPs count."""
+        return frozenset({"spatial"} if self.flops is not None else ())
+
+    def bind(self, facts: Sequence[Facts]) -> Compression:
+        return self if self.flops is None else replace(self, sites=find_sites(facts, self.conv))
+
+    def unbound(self) -> Compression:
+        return replace(self, sites=())
 
     def project(
         self,
@@ -150,44 +118,125 @@ class LowRank(Compression):
         previous: Code | None = None,
         weighting: Weighting | None = None,
     ) -> LowRankCode:
-        refuse(self.name, weighting)
-        del mu, previous
-        self.check(shapes_of(weights))
-        factors: list[Tensor] = []
-        for weight in weights:
-            require_finite(weight.detach())
-            factors.extend(truncated_svd(to_matrix(weight.detach(), self.conv), self.rank))
-        flat = torch.cat([f.reshape(-1) for f in factors])
-        inner = DenseCode(flat, shapes_of(tuple(factors)), flat.dtype)
-        return LowRankCode(inner, shapes_of(weights), self.conv)
+        del mu, previous  # the optimum is found from scratch
+        shapes = shapes_of(weights)
+        self.check(shapes)
+        ranks = None if self.energy is not None else self._ranks(shapes)
+        pairs: list[Pair | None] = []
+        for position, (matrix, covariance) in enumerate(matrices(weights, self.conv, weighting)):
+            rank = None if ranks is None else ranks[position]
+            if ranks is None:
+                found = decompose(matrix, covariance)
+                rank = self._by_energy(found.squares)
+            elif rank is not None:
+                found = decompose(matrix, covariance, rank)
+            pairs.append(None if rank is None else found.truncated(rank))
+        return make_code(weights, pairs, self.conv)
+
+    def _by_energy(self, squares: Tensor) -> int | None:
+        assert self.energy is not None
+        left = tails(squares)
+        # a rank is enough where what it leaves is at most the rest
+        enough = left <= (1 - self.energy) * float(left[0])
+        rank = max(1, int(enough.nonzero()[0]))
+        return rank if rank < squares.numel() else None
+
+    def _ranks(self, shapes: Shapes) -> tuple[int | None, ...]:
+        """Return the rank of each layer, None for dense, where the weights have no say in it."""
+        if self.rank is not None or self.rank_fraction is not None:
+            whole = [(self._wanted(shape), full_rank(shape, self.conv)) for shape in shapes]
+            return tuple(rank if rank < full else None for rank, full in whole)
+        share = self.parameters if self.flops is None else self.flops
+        assert share is not None
+        ranks = [cost.most(share) for cost in self._costs(shapes)]
+        full = [full_rank(shape, self.conv) for shape in shapes]
+        return tuple(
+            r if r is not None and r < f else None for r, f in zip(ranks, full, strict=True)
+        )
+
+    def _wanted(self, shape: tuple[int, ...]) -> int:
+        if self.rank is not None:
+            return self.rank
+        assert self.rank_fraction is not None
+        return max(1, round(self.rank_fraction * full_rank(shape, self.conv)))
+
+    def _costs(self, shapes: Shapes) -> list[Cost]:
+        if self.flops is None:
+            return storage_costs(shapes, self.conv)
+        return flop_costs(shapes, self.conv, self.sites)
+
+    def _known(self, shapes: Shapes) -> tuple[int | None, ...] | None:
+        """Return the ranks if they can be told now."""
+        matrices = all(len(shape) >= 2 for shape in shapes)
+        blind = self.flops is not None and not self.sites and any(len(s) > 2 for s in shapes)
+        return self._ranks(shapes) if matrices and self.energy is None and not blind else None
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
-        factors: list[tuple[int, ...]] = []
-        for shape in shapes:
-            rows, columns = matrix_shape(shape, self.conv)
-            rank = min(self.rank, rows, columns)
-            factors += [(rows, rank), (rank, columns)]
-        return tuple(factors)
+        return factor_shapes(
+            shapes, self._known(shapes) or least_ranks(shapes, self.conv), self.conv
+        )
 
     def check(self, shapes: Shapes) -> None:
-        for shape in shapes:
-            if len(shape) < 2:
-                raise SchemeError(f"low rank needs a matrix or a filter bank, not shape {shape}")
-            if len(shape) != 4 and len(shape) > 2 and self.conv == "spatial":
-                raise SchemeError(f"the spatial reshaping needs a 2-D convolution, not {shape}")
+        check_matrices(shapes, self.conv)
+
+    def fitted(self, shapes: Shapes) -> Compression:
+        ranks = set(self._known(shapes) or ())
+        rank = ranks.pop() if len(ranks) == 1 else None
+        return self if rank is None else LowRank(rank, self.conv)
 
     def canonical(self, shapes: Shapes) -> Compression:
-        full = all(self.rank >= min(matrix_shape(s, self.conv)) for s in shapes if len(s) >= 2)
-        if full:
-            return Dense()
         # without a 2-D convolution both reshapings are the same
-        return LowRank(self.rank) if all(len(s) != 4 for s in shapes) else self
+        conv = self.conv if any(len(shape) == 4 for shape in shapes) else "channel"
+        ranks = self._known(shapes)
+        if ranks is None:
+            return Dense() if self.flops == 1 else replace(self, conv=conv)
+        if all(rank is None for rank in ranks):
+            return Dense()
+        simplest = LowRank(max(rank for rank in ranks if rank is not None), conv)
+        return simplest if simplest._ranks(shapes) == ranks else replace(self, conv=conv)
+
+    def remark(self, shapes: Shapes) -> str:
+        if self.rank is None and self.rank_fraction is None:
+            return ""
+        return "; ".join(
+            f"rank {self._wanted(shape)} is not below the full rank "
+            f"{full_rank(shape, self.conv)} of tensor {position} {shape}: kept dense"
+            for position, shape in enumerate(shapes)
+            if self._wanted(shape) >= full_rank(shape, self.conv)
+        )
 
 
-def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return U ``(m, r)`` and V ``(r, n)`` whose product is the best rank-r approximation."""
-    # there is no decomposition in half precision
-    wide = matrix if matrix.dtype == torch.float64 else matrix.to(torch.float32)
-    u, s, vh = torch.linalg.svd(wide, full_matrices=False)
-    root = s[:rank].sqrt()
-    return (u[:, :rank] * root).to(matrix.dtype), (root[:, None] * vh[:rank]).to(matrix.dtype)
+def check_share(key: str, value: float | None) -> None:
+    """Raise SchemeError unless a share is None or a number in (0, 1]."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and 0 < value <= 1):
+        raise SchemeError(f"{key} = {value!r} is not in (0, 1]")
+
+
+def least_ranks(shapes: Shapes, conv: str) -> tuple[int | None, ...]:
+    """Return rank 1 for each layer that it is not the full rank of."""
+    return tuple(1 if min(matrix_shape(shape, conv)) > 1 else None for shape in shapes)
+
+
+def matrices(
+    weights: Tensors, conv: str, weighting: Weighting | None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield the matrix of each weight, and the covariance of its inputs (None is the identity).
+
+    Raises:
+        SchemeError: weights that are not finite, or a norm without a solution.
+    """
+    covariances: tuple[Tensor | None, ...] = (None,) * len(weights)
+    if isinstance(weighting, Covariance):
+        if conv == "spatial" and any(weight.dim() == 4 for weight in weights):
+            raise SchemeError(
+                "the spatial reshaping has no C step under a covariance, which is that of whole "
+                "patches of the input: use conv = 'channel'"
+            )
+        weighting.check(shapes_of(weights))
+        covariances = weighting.matrices
+    else:
+        refuse("low rank", weighting)
+    for weight, covariance in zip(weights, covariances, strict=True):
+        require_finite(weight.detach())
+        yield to_matrix(weight.detach(), conv), covariance

@@ -7,22 +7,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocompress.compression.base import Code, Compression
+from autocompress.compression.block import BlockCode, BlockPrune
 from autocompress.compression.codebook import Codebook, CodebookCode
 from autocompress.compression.combine import Additive, AdditiveCode, Compose
 from autocompress.compression.dense import Cast, Dense, DenseCode
-from autocompress.compression.lowrank import LowRank, LowRankCode
+from autocompress.compression.factors import LowRankCode
+from autocompress.compression.global_rank import GlobalRank
+from autocompress.compression.lowrank import LowRank
 from autocompress.compression.prune import Prune, SparseCode
+from autocompress.compression.rank_selection import RankSelection
 from autocompress.compression.structure import StructureCode, StructurePrune
 from autocompress.errors import SchemeError, unknown
 
 SCHEMES: dict[str, type[Compression]] = {
     scheme.name: scheme
-    for scheme in (Dense, Prune, Codebook, LowRank, StructurePrune, Cast, Compose, Additive)
+    for scheme in (
+        Dense, Prune, Codebook, LowRank, RankSelection, GlobalRank, StructurePrune, BlockPrune, Cast, Compose, Additive
+    )
 }
 
 CODES: dict[str, type[Code]] = {
     code.kind: code
-    for code in (DenseCode, SparseCode, CodebookCode, LowRankCode, StructureCode, AdditiveCode)
+    for code in (
+        DenseCode, SparseCode, CodebookCode, LowRankCode, StructureCode, BlockCode, AdditiveCode
+    )
 }
 
 
@@ -31,6 +39,8 @@ def to_dict(compression: Compression) -> dict[str, Any]:
     result: dict[str, Any] = {"scheme": compression.name}
     for field in dataclasses.fields(compression):  # type: ignore[arg-type]
         value = getattr(compression, field.name)
+        if value in (None, ()) and value == field.default:
+            continue  # left open, or filled in only when a model is met
         result[field.name] = [to_dict(v) for v in value] if field.name == "of" else _lists(value)
     return result
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.compression import Code
-from autocompress.compression.lowrank import LowRankCode
+from autocompress.compression.factors import LowRankCode
 from autocompress.compression.structure import StructureCode
 from autocompress.errors import AutocompressWarning
 from autocompress.plan import Plan
 from autocompress.realize.check import Probe
 from autocompress.realize.lowrank import Factors, collapse, factorize, find_factors
 from autocompress.realize.thin import thin, unfelt, zero_channels
+from autocompress.realize.unread import unread_channels
 
 
 def realize(model: nn.Module, plan: Plan, codes: Mapping[str, Code], example: Tensor) -> nn.Module:
@@ -24,8 +25,8 @@ def realize(model: nn.Module, plan: Plan, codes: Mapping[str, Code], example: Te
 
     A low-rank layer becomes two layers wherever that takes fewer multiply-adds. Neurons and
     filters that structured pruning zeroed are removed, with every slice of other parameters that
-    belongs to them; one that is added to a channel that is not zero stays. Every other weight is
-    the decoded one.
+    belongs to them; one that is added to a channel that is not zero stays. Where it pruned inputs,
+    so are channels that nothing reads any more. Every other weight is the decoded one.
 
     The result is compared with the model on the example and on random inputs. A layer whose
     rewriting changes the outputs (removing a neuron is not exact before an activation with
@@ -73,7 +74,12 @@ def _factored(
 
 
 def _thinned(base: nn.Module, plan: Plan, codes: Mapping[str, Code], example: Tensor) -> nn.Module:
-    zeros = zero_channels(base, plan, codes)
+    pruned = zero_channels(base, plan, codes)
+    unread = unread_channels(base, codes, example)
+    zeros = {
+        name: pruned.get(name, frozenset()) | unread.get(name, frozenset())
+        for name in (*pruned, *(unread.keys() - pruned.keys()))
+    }
     if not zeros:
         return base
     probe = Probe.of(base, example)
@@ -93,7 +99,7 @@ def _thinned(base: nn.Module, plan: Plan, codes: Mapping[str, Code], example: Te
         possible = []
     module, layers = _most(base, rewrite, possible, correct)
     _complain(
-        zeros.keys() - layers,
+        pruned.keys() - layers,
         "kept with zero channels, since the model computes something else without them or its "
         "graph could not be traced",
     )

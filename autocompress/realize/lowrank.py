@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from autocompress.compression import Code
-from autocompress.compression.lowrank import LowRankCode, from_matrix
+from autocompress.compression.factors import LowRankCode, Pair, from_matrix
 from autocompress.plan import Plan
 from autocompress.realize.edit import Shape, call_shapes, owner, replace
 from autocompress.realize.layers import CONVS, Conv, convolution, linear
@@ -25,7 +25,7 @@ class Factors:
         u: ``(m, r)``.
         v: ``(r, n)``.
         spatial: Whether a convolution becomes a vertical and a horizontal one; see
-            :func:`autocompress.compression.lowrank.matrix_shape`.
+            :func:`autocompress.compression.factors.matrix_shape`.
     """
 
     name: str
@@ -44,17 +44,24 @@ def find_factors(
         code = codes[task.name]
         if not isinstance(code, LowRankCode):
             continue
-        for parameter, (u, v) in zip(task.params, code.factors(), strict=True):
+        for parameter, pair in zip(task.params, code.factors(), strict=True):
             name, layer = owner(model, parameter)
             # subclasses may be used in other ways than by calling them
-            if type(layer) not in (nn.Linear, *CONVS) or not parameter.endswith("weight"):
+            matrix = type(layer) in (nn.Linear, *CONVS) and parameter.endswith("weight")
+            if pair is None or not matrix:
                 continue
             assert isinstance(layer, (nn.Linear, *CONVS))
             if isinstance(layer, nn.Linear) or layer.groups == 1:
                 spatial = code.conv == "spatial" and isinstance(layer, nn.Conv2d)
-                found.append(Factors(name, layer, u, v, spatial))
+                found.append(Factors(name, layer, *_alive(pair), spatial))
     shapes = call_shapes(model, example, [f.dense for f in found])
     return [f for f in found if f.dense in shapes and _cheaper(split(f), f, shapes[f.dense])]
+
+
+def _alive(pair: Pair) -> Pair:
+    """Return factors of rank 1 in place of rank 0: there are no layers without channels."""
+    u, v = pair
+    return pair if u.shape[1] else (u.new_zeros(u.shape[0], 1), v.new_zeros(1, v.shape[1]))
 
 
 def factorize(model: nn.Module, factors: Iterable[Factors]) -> nn.Module:

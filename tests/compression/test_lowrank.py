@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from autocompress.compression import Dense, LowRank
-from autocompress.compression.lowrank import LowRankCode, from_matrix, matrix_shape, to_matrix
+from autocompress.compression.factors import LowRankCode, from_matrix, matrix_shape, to_matrix
 from autocompress.errors import SchemeError
 from tests.compression import strategies as s
 

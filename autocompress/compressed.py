@@ -23,6 +23,9 @@ from autocompress.realize import realize
 from autocompress.recipe import Recipe, recipe_from_dict
 from autocompress.storage import PackedModel
 
+_MOST_ELEMENTS = 16
+"""Most numbers that a file may announce for each of the model's."""
+
 
 @dataclass(frozen=True, eq=False)
 class Compressed:
@@ -63,7 +66,15 @@ class Compressed:
     @cached_property
     def size(self) -> SizeReport:
         """Bytes of the packed file, the ratio to the reference, and three other definitions."""
-        return size_report(self.packed, reference_bytes(self.model))
+        return self.size_report()
+
+    def size_report(self, *, entropy: bool = False) -> SizeReport:
+        """Return the sizes with the file entropy-coded or not; see :attr:`size`.
+
+        Raises:
+            MissingExtra: ``entropy`` without the library for it (``autocompress[entropy]``).
+        """
+        return size_report(self.packed, reference_bytes(self.model), entropy=entropy)
 
     def evaluate(self, split: Split, batch_size: int = 1024) -> Evaluation:
         """Return loss, accuracy and number of samples on one split of the data."""
@@ -91,9 +102,18 @@ class Compressed:
         assert self.example is not None
         return realize(self.model, self.plan, self.codes, self.example)
 
-    def save(self, path: str | PathLike[str]) -> int:
-        """Write the packed file and return its size in bytes."""
-        return storage.write(path, self.packed)
+    def save(self, path: str | PathLike[str], *, entropy: bool = False) -> int:
+        """Write the packed file and return its size in bytes.
+
+        Args:
+            path: The file.
+            entropy: Whether to entropy-code it: just as exact and smaller by a tenth to a half;
+                whoever reads it needs ``autocompress[entropy]`` too.
+
+        Raises:
+            MissingExtra: ``entropy`` without the library for it.
+        """
+        return storage.write(path, self.packed, entropy=entropy)
 
 
 def load(
@@ -109,7 +129,9 @@ def load(
     Raises:
         PackedFileError: the file is missing, damaged, not ours, or of another architecture.
     """
-    packed = storage.read(path, codes=codes)
+    # codes announce little more than the model has: factors, two terms of a sum, their parts
+    most = _MOST_ELEMENTS * max(1024, sum(p.numel() for p in model.state_dict().values()))
+    packed = storage.read(path, codes=codes, max_elements=most)
     decoded = decode(packed.plan, packed.codes)
     result = assemble(model, decoded, packed.rest, source=str(path))
     return Compressed(

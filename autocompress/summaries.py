@@ -91,15 +91,30 @@ def show_trial(
         console.print(f"model: {run / record.folder / MODEL}", soft_wrap=True, markup=False)
 
 
-def show_compressed(console: Console, result: Compressed, reference: nn.Module, data: Data) -> None:
-    """Print size and accuracy of a compressed model next to its reference."""
+def show_compressed(
+    console: Console,
+    result: Compressed,
+    reference: nn.Module,
+    data: Data,
+    *,
+    entropy: bool = False,
+) -> None:
+    """Print size and accuracy of a compressed model next to its reference.
+
+    Args:
+        console: Where to.
+        result: The compressed model.
+        reference: The reference.
+        data: What they are evaluated on.
+        entropy: Whether the packed file is the entropy-coded one.
+    """
     table = Table(title=escape(str(result.plan)), title_justify="left")
     for heading in ("", "compressed", "reference"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, split in (("validation", data.val), ("test", data.test)):
         pair = (result.evaluate(split).accuracy, evaluate(reference, split).accuracy)
         table.add_row(f"{name} accuracy", *(format_value("accuracy", value) for value in pair))
-    size = result.size
+    size = result.size_report(entropy=entropy)
     table.add_row(
         "packed file",
         format_value("bytes", size.bytes),

@@ -27,6 +27,9 @@ def compress(
     data_root: Annotated[str | None, typer.Option(help="Folder the data's files are in.")] = None,
     seed: Annotated[int, typer.Option(help="Order of the minibatches.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto")] = "auto",
+    entropy: Annotated[
+        bool, typer.Option("--entropy", help="Entropy-code the file: smaller, just as exact.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only the result.")] = False,
 ) -> None:
     """Compress one model with one plan, and write the packed file.
@@ -44,7 +47,7 @@ def compress(
     """
     from rich.console import Console
 
-    from autocompress import api, models, yamlio
+    from autocompress import api, models, storage, yamlio
     from autocompress import data as datasets
     from autocompress.config import Sweep
     from autocompress.display import observer
@@ -54,6 +57,8 @@ def compress(
     candidate = Candidate.from_dict(yamlio.load(plan), where=str(plan))
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}")
+    if entropy:
+        storage.entropy_coder()  # is it there? Compressing takes long
     where = Sweep(device=device).torch_device()
     console = Console()
     display = observer(console, quiet=quiet)
@@ -74,6 +79,6 @@ def compress(
         )
     finally:
         display.end()
-    result.save(out)
-    show_compressed(console, result, reference, loaded)
+    result.save(out, entropy=entropy)
+    show_compressed(console, result, reference, loaded, entropy=entropy)
     console.print(f"{result.status}; best step {result.best_step}; written: {out}", soft_wrap=True)

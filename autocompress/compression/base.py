@@ -13,6 +13,7 @@ from torch import Tensor
 from autocompress.errors import SchemeError
 
 if TYPE_CHECKING:
+    from autocompress.compression.streams import Stream
     from autocompress.compression.weighting import Weighting
 
 Tensors: TypeAlias = tuple[Tensor, ...]
@@ -36,12 +37,14 @@ class Facts:
             other, index by index, somewhere in the model: they can only be removed together.
         tied: How many layers have that number; layers whose channels meet these under other
             indices, or can never lose any, count too.
+        groups: How many groups a convolution's channels are divided into.
     """
 
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
     tie: int | None = None
     tied: int = 0
+    groups: int = 1
 
 
 class Code(ABC):
@@ -92,6 +95,20 @@ class Code(ABC):
         Raises:
             ValueError, KeyError: parts that cannot belong together (a damaged file).
         """
+
+    @classmethod
+    def streams(cls, meta: Meta) -> tuple[Stream, ...]:
+        """Return what integers are in which buffers, for entropy-coded files.
+
+        Nothing has to be said: a buffer that no stream names is coded as symbols of whatever width
+        is cheapest. Saying it is better where symbols have an alphabet that is no power of two, or
+        differ from tensor to tensor.
+
+        Args:
+            meta: The code's :meth:`meta`.
+        """
+        del meta
+        return ()
 
     def reals(self) -> Tensors:
         """Return the real numbers that are still free to be compressed further."""
@@ -250,7 +267,8 @@ class Compression(ABC):
     def describe(self) -> str:
         """Return a short human-readable form, such as ``prune(density=0.05)``."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # concrete ones are dataclasses
-        values = (f"{f.name}={_short(getattr(self, f.name))}" for f in fields)
+        shown = ((f.name, getattr(self, f.name)) for f in fields if f.repr)
+        values = (f"{name}={_short(value)}" for name, value in shown if value is not None)
         return f"{self.name}({', '.join(values)})"
 
 

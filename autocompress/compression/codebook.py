@@ -18,6 +18,7 @@ from autocompress.compression.base import (
     Shapes,
     Tensors,
     flatten,
+    numel,
     refuse,
     shapes_of,
     total_numel,
@@ -25,6 +26,7 @@ from autocompress.compression.base import (
 )
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.optimal_kmeans import assign, optimal_kmeans
+from autocompress.compression.streams import Packed, Stream
 from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError
 
@@ -59,6 +61,10 @@ class CodebookCode(InnerCode):
 
     def meta(self) -> Meta:
         return {"shapes": [list(shape) for shape in self.shapes], "size": self.size}
+
+    @classmethod
+    def streams(cls, meta: Meta) -> tuple[Stream, ...]:
+        return (Packed("indices", int(meta["size"]), tuple(map(numel, meta["shapes"]))),)
 
     @classmethod
     def restore(

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, final
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from autocompress.compression import bitpack
@@ -24,6 +22,9 @@ from autocompress.compression.base import (
     unflatten,
 )
 from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.selection import Scores, concatenated, diagonal, put, take
+from autocompress.compression.selection import largest as largest
+from autocompress.compression.streams import Positions, Stream
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError
 
@@ -44,16 +45,19 @@ class SparseCode(InnerCode):
     inner: Code
     shapes: Shapes
 
+    @classmethod
+    def of(cls, index: Tensor, values: Tensor, shapes: Shapes) -> Self:
+        """Return the code of survivors given by position and value."""
+        return cls(index, DenseCode(values, (tuple(values.shape),), values.dtype), shapes)
+
     def decode(self) -> Tensors:
         (values,) = self.inner.decode()
-        flat = values.new_zeros(total_numel(self.shapes))
-        flat[self.index] = values
-        return unflatten(flat, self.shapes)
+        return unflatten(put(self.index, values, total_numel(self.shapes)), self.shapes)
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
-        return (
-            Diagonal((weighting.flat()[self.index],)) if isinstance(weighting, Diagonal) else None
-        )
+        if not isinstance(weighting, Diagonal):
+            return None
+        return Diagonal((take(concatenated(weighting.values), self.index),))
 
     def own_bits(self) -> int:
         return bitpack.pattern_bits(self.index, total_numel(self.shapes))
@@ -64,6 +68,10 @@ class SparseCode(InnerCode):
     def meta(self) -> Meta:
         numbers = bitpack.pack_pattern(self.index, total_numel(self.shapes))[1]
         return {"shapes": [list(shape) for shape in self.shapes], **numbers}
+
+    @classmethod
+    def streams(cls, meta: Meta) -> tuple[Stream, ...]:
+        return (Positions(tuple(tuple(shape) for shape in meta["shapes"]), meta),)
 
     @classmethod
     def restore(
@@ -108,14 +116,10 @@ class Prune(Compression):
         weighting: Weighting | None = None,
     ) -> SparseCode:
         del mu, previous
-        flat = flatten(weights)
-        index = largest(
-            saliency(flat, weighting, shapes_of(weights)),
-            max(1, round(self.density * flat.numel())),
-        )
-        values = flat[index]
-        inner = DenseCode(values, (tuple(values.shape),), values.dtype)
-        return SparseCode(index, inner, shapes_of(weights))
+        flat, shapes = flatten(weights), shapes_of(weights)
+        scores = Scores(flat, diagonal(self.name, weighting, shapes), power=2)
+        index = scores.largest(max(1, round(self.density * flat.numel())))
+        return SparseCode.of(index, take(flat, index), shapes)
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return ((max(1, round(self.density * total_numel(shapes))),),)
@@ -125,45 +129,7 @@ class Prune(Compression):
         return Dense() if round(self.density * size) >= size else self
 
 
-def saliency(flat: Tensor, weighting: Weighting | None, shapes: Shapes) -> Tensor:
-    """Return scores that order weights as ``hᵢ wᵢ²`` does: what zeroing each one costs.
-
-    Raises:
-        SchemeError: a norm that is not diagonal, or does not fit.
-    """
-    if weighting is None:
-        return flat.abs()
-    if not isinstance(weighting, Diagonal):
-        raise SchemeError("elementwise pruning takes a diagonal weighting, not a covariance")
-    weighting.check(shapes)
-    return flat.to(torch.float64).square() * weighting.flat()
-
-
 def check_density(density: float) -> None:
     """Raise SchemeError unless ``density`` is a number in (0, 1]."""
     if isinstance(density, bool) or not isinstance(density, (int, float)) or not 0 < density <= 1:
         raise SchemeError(f"density = {density!r} is not in (0, 1]: it is the fraction kept")
-
-
-def largest(scores: Tensor, count: int) -> Tensor:
-    """Return the sorted positions (int64) of the ``count`` largest scores of a vector.
-
-    Ties go to the earlier position. Linear time: one selection of the threshold, one comparison.
-    """
-    size = scores.numel()
-    if count >= size:
-        return torch.arange(size, device=scores.device)
-    if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
-        # NumPy's quickselect is vectorised (AVX-512/AVX2) and much faster than torch's on a CPU
-        values = scores.detach().numpy()
-        threshold = np.partition(values, size - count)[size - count]
-        above = np.flatnonzero(values > threshold)
-        ties = np.flatnonzero(values == threshold)[: count - above.size]
-        merged = np.concatenate([above, ties])
-        return torch.from_numpy(np.sort(merged) if ties.size else merged)
-    threshold_t = torch.kthvalue(scores, size - count + 1).values
-    keep = scores > threshold_t
-    missing = count - int(keep.sum())
-    ties_t = torch.nonzero(scores == threshold_t).flatten()[:missing]
-    keep[ties_t] = True
-    return torch.nonzero(keep).flatten()

@@ -68,17 +68,19 @@ class SizeReport:
     weights: int
 
 
-def size_report(packed: PackedModel, reference_bytes: int) -> SizeReport:
+def size_report(packed: PackedModel, reference_bytes: int, *, entropy: bool = False) -> SizeReport:
     """Measure a packed model by all four definitions.
 
     Args:
         packed: The model.
         reference_bytes: Bytes of the uncompressed model's parameters and buffers.
+        entropy: Whether the packed file is to be entropy-coded; the other sizes do not change.
 
     Raises:
         ConfigError: the model cannot be packed; see :func:`autocompress.storage.pack`.
+        MissingExtra: ``entropy`` without the library for it.
     """
-    whole, data = pack_parts(packed)
+    whole, data = pack_parts(packed, entropy=entropy)
     entries = [t for t in packed.state_dict().values() if t.is_floating_point()]
     matrices = [t for t in entries if t.dim() >= 2]
     weights, nonzeros = sum(t.numel() for t in matrices), _nonzeros(matrices)

@@ -2,12 +2,13 @@
 
 from autocompress.storage.atomic import write_bytes, write_text
 from autocompress.storage.codec import decode, encode
-from autocompress.storage.packed import PackedModel, pack, read, write
+from autocompress.storage.packed import PackedModel, entropy_coder, pack, read, write
 
 __all__ = [
     "PackedModel",
     "decode",
     "encode",
+    "entropy_coder",
     "pack",
     "read",
     "write",

@@ -119,14 +119,19 @@ def put_together(
         raise ValueError(f"code parts do not belong together: {error!r}") from error
 
 
-def check_size(nodes: Iterable[object], max_elements: int) -> None:
-    """Raise ValueError if trees are malformed or announce more elements than ``max_elements``."""
-    announced = sum(_announced(node, 0) for node in nodes)
+def check_size(nodes: Iterable[object], max_elements: int, others: int = 0) -> int:
+    """Return how many elements trees announce, ``others`` added.
+
+    Raises:
+        ValueError: a tree is malformed, or they are more than ``max_elements``.
+    """
+    announced = sum(_announced(node, 0) for node in nodes) + others
     if announced > max_elements:
         raise ValueError(
             f"it announces {announced} numbers, more than the {max_elements} accepted "
             f"(max_elements=)"
         )
+    return announced
 
 
 def _announced(node: object, depth: int) -> int:
@@ -159,14 +164,19 @@ def checked_shape(shape: object) -> tuple[int, ...]:
 def _restore(
     node: Mapping[str, Any], fetch: Callable[[Any], Tensor], kinds: Mapping[str, type[Code]]
 ) -> Code:
+    tensors = {name: fetch(value) for name, value in node.get("tensors", {}).items()}
+    children = {
+        name: _restore(child, fetch, kinds) for name, child in node.get("children", {}).items()
+    }
+    return find_kind(node, kinds).restore(node.get("meta", {}), tensors, children)
+
+
+def find_kind(node: Mapping[str, Any], kinds: Mapping[str, type[Code]]) -> type[Code]:
+    """Return the class of a node's code, or raise ValueError if it is not a known one."""
     kind = node["kind"]
     if kind not in kinds:
         raise ValueError(
             f"unknown kind of code {kind[:40]!r}: known are {', '.join(sorted(kinds))} "
             f"(codes of an extension are passed as codes=)"
         )
-    tensors = {name: fetch(value) for name, value in node.get("tensors", {}).items()}
-    children = {
-        name: _restore(child, fetch, kinds) for name, child in node.get("children", {}).items()
-    }
-    return kinds[kind].restore(node.get("meta", {}), tensors, children)
+    return kinds[kind]

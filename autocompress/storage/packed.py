@@ -14,27 +14,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from autocompress.compression.base import Code, numel
-from autocompress.errors import AutocompressError, ConfigError, PackedFileError, PlanError
+from autocompress.errors import (
+    AutocompressError,
+    ConfigError,
+    MissingExtra,
+    PackedFileError,
+    PlanError,
+)
 from autocompress.plan import Plan, require_keys
 from autocompress.storage import atomic, codec, container
-
-DTYPES = {
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "I16": torch.int16,
-    "I32": torch.int32,
-    "I64": torch.int64,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "BOOL": torch.bool,
-}
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+from autocompress.storage.buffers import PlainReader, PlainWriter, Reader, Writer, described
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,46 +79,43 @@ class PackedModel:
         return self.weights() | self.rest
 
 
-def pack(model: PackedModel) -> bytes:
+def pack(model: PackedModel, *, entropy: bool = False) -> bytes:
     """Return exactly the bytes of the packed file; the same model always gives the same ones.
+
+    Args:
+        model: The model.
+        entropy: Whether to entropy-code it: smaller, slower, and it takes the library
+            ``constriction`` (``autocompress[entropy]``) to write and to read.
 
     Raises:
         ConfigError: ``info`` holds what JSON cannot, or a tensor has a dtype no file can hold.
+        MissingExtra: ``entropy`` without that library.
     """
-    return pack_parts(model)[0]
+    return pack_parts(model, entropy=entropy)[0]
 
 
-def pack_parts(model: PackedModel) -> tuple[bytes, int]:
+def pack_parts(model: PackedModel, *, entropy: bool = False) -> tuple[bytes, int]:
     """Return the bytes of the packed file, and how many of them are the buffers' data."""
-    buffers: list[bytes] = []
-
-    def store(path: str, tensor: Tensor) -> list[str | int]:
-        del path
-        name, data = _to_bytes(tensor)
-        buffers.append(data)
-        return [name, tensor.numel()]
-
+    writer = _writer(entropy)
     fields: dict[str, Any] = {
         "plan": model.plan.to_dict(),
-        "codes": [codec.take_apart(model.codes[task.name], store) for task in model.plan.tasks],
-        "rest": {
-            name: [store(name, tensor)[0], list(tensor.shape)]
-            for name, tensor in model.rest.items()
-        },
+        "codes": [writer.code(model.codes[task.name]) for task in model.plan.tasks],
+        "rest": {name: writer.tensor(tensor) for name, tensor in model.rest.items()},
     }
     fields["info"] = _info(model.info)
-    data = b"".join(buffers)
-    return container.build(json.dumps(fields, separators=(",", ":")), data), len(data)
+    data = writer.finish()
+    text = json.dumps(fields, separators=(",", ":"))
+    return (container.build_coded if entropy else container.build)(text, data), len(data)
 
 
-def write(path: str | os.PathLike[str], model: PackedModel) -> int:
+def write(path: str | os.PathLike[str], model: PackedModel, *, entropy: bool = False) -> int:
     """Write a packed file in one step; return its size in bytes.
 
     Raises:
-        ConfigError: see :func:`pack`.
+        ConfigError, MissingExtra: see :func:`pack`.
         OSError: the file cannot be written; one already there stays as it was.
     """
-    data = pack(model)
+    data = pack(model, entropy=entropy)
     atomic.write_bytes(path, data)
     return len(data)
 
@@ -140,7 +129,7 @@ def read(
     """Read a packed file; its weights decode to exactly the bits that were packed.
 
     Args:
-        path: The file.
+        path: The file, entropy-coded or not.
         codes: Code classes of your own that the file may hold, besides the built-in ones.
         max_elements: Largest number of elements that the codes may announce, all nodes of all
             trees together: a file of a few bytes can announce terabytes of zeros.
@@ -151,16 +140,21 @@ def read(
     Raises:
         PackedFileError: the file is missing, truncated, damaged, hostile, of a newer version or
             not ours; the message names the file and the reason.
+        MissingExtra: it is entropy-coded, and the library for that is not installed.
     """
-    text, data = container.parse(path)
+    content = container.load(path)
     try:
-        return _unpack(text, data, codes, max_elements)
+        return _unpack(content, codec.known(codes), max_elements)
+    except MissingExtra:
+        raise
     except (AutocompressError, *codec.CONTRADICTIONS) as error:
         raise PackedFileError(f"{path}: damaged or not usable here: {error}") from error
 
 
-def _unpack(text: str, data: bytes, codes: Iterable[type[Code]], max_elements: int) -> PackedModel:
-    fields = json.loads(text)
+def _unpack(
+    content: container.Content, kinds: Mapping[str, type[Code]], max_elements: int
+) -> PackedModel:
+    fields = json.loads(content.text)
     require_keys(fields, {"plan", "codes", "rest", "info"}, "text")
     plan = Plan.from_dict(fields["plan"])
     nodes, rest, info = fields["codes"], fields["rest"], fields["info"]
@@ -168,67 +162,43 @@ def _unpack(text: str, data: bytes, codes: Iterable[type[Code]], max_elements: i
         raise ValueError("it does not hold one code for each task")
     if not isinstance(rest, dict) or not isinstance(info, dict):
         raise ValueError("rest and info must be mappings")
-    codec.check_size(nodes, max_elements)
-    buffers = _Buffers(data)
-    kinds = codec.known(codes)
-    restored = {
-        task.name: codec.put_together(node, buffers.flat, kinds, max_elements)
-        for task, node in zip(plan.tasks, nodes, strict=True)
-    }
-    uncoded = {name: buffers.shaped(value) for name, value in rest.items()}
-    buffers.finish()
+    # coded tensors can announce any size too; plain ones have to be there
+    others = sum(numel(described(value)[1]) for value in rest.values()) if content.coded else 0
+    announced = codec.check_size(nodes, max_elements, others)
+    reader = _reader(content, kinds, announced)
+    restored = {task.name: reader.code(node) for task, node in zip(plan.tasks, nodes, strict=True)}
+    uncoded = {name: reader.tensor(value) for name, value in rest.items()}
+    reader.finish()
     model = PackedModel(plan, restored, uncoded, info)
     model.weights()  # whatever cannot be decoded shall be told now, not when it is used
     return model
 
 
-class _Buffers:
-    """Cuts the data into buffers, in the order they were stored."""
+def entropy_coder() -> object:
+    """Return the library that codes entropy-coded files.
 
-    def __init__(self, data: bytes) -> None:
-        # a bytearray, because torch warns of memory it may not write to
-        self._data = torch.frombuffer(bytearray(data or b"\0"), dtype=torch.uint8)[: len(data)]
-        self._used = 0
+    Raises:
+        MissingExtra: it is not installed; the message says how to install it.
+    """
+    from autocompress.storage.entropy.coder import library
 
-    def flat(self, value: object) -> Tensor:
-        """Return the next buffer, described by ``[dtype, count]``, as a vector."""
-        if not isinstance(value, list) or len(value) != 2:
-            raise ValueError(f"{str(value)[:40]} does not describe a buffer")
-        name, count = value
-        (count,) = codec.checked_shape([count])
-        return self._take(name, count)
-
-    def shaped(self, value: object) -> Tensor:
-        """Return the next buffer, described by ``[dtype, shape]``, as a tensor of that shape."""
-        if not isinstance(value, list) or len(value) != 2:
-            raise ValueError(f"{str(value)[:40]} does not describe a tensor")
-        shape = codec.checked_shape(value[1])
-        return self._take(value[0], numel(shape)).reshape(shape)
-
-    def _take(self, name: object, count: int) -> Tensor:
-        if not isinstance(name, str) or name not in DTYPES:
-            raise ValueError(f"unknown dtype {str(name)[:40]}: known are {', '.join(DTYPES)}")
-        dtype = DTYPES[name]
-        end = self._used + count * dtype.itemsize
-        if end > len(self._data):
-            raise ValueError(f"a buffer ends at byte {end} of {len(self._data)}")
-        # a copy is aligned for its dtype, and keeps nothing else alive
-        raw = self._data[self._used : end].clone()
-        self._used = end
-        return raw != 0 if dtype == torch.bool else raw.view(dtype)
-
-    def finish(self) -> None:
-        """Raise ValueError unless all data have been used."""
-        if self._used != len(self._data):
-            raise ValueError(f"{len(self._data) - self._used} bytes of data belong to nothing")
+    return library()
 
 
-def _to_bytes(tensor: Tensor) -> tuple[str, bytes]:
-    """Return a tensor's dtype and its elements in row-major order, little endian."""
-    if tensor.dtype not in _NAMES:
-        raise ConfigError(f"a packed file cannot hold {tensor.dtype}: {', '.join(DTYPES)}")
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return _NAMES[tensor.dtype], flat.view(torch.uint8).numpy().tobytes()
+def _writer(entropy: bool) -> Writer:
+    if not entropy:
+        return PlainWriter()
+    from autocompress.storage.entropy.tree import CodedWriter
+
+    return CodedWriter()
+
+
+def _reader(content: container.Content, kinds: Mapping[str, type[Code]], announced: int) -> Reader:
+    if not content.coded:
+        return PlainReader(content.data, kinds, announced)
+    from autocompress.storage.entropy.tree import CodedReader
+
+    return CodedReader(content.data, kinds, announced)
 
 
 def _info(info: Mapping[str, Any]) -> Any:

@@ -1,0 +1,1 @@
+"""Entropy coding of packed files; see :mod:`autocompress.storage.entropy.tree`."""

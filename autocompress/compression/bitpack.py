@@ -22,7 +22,7 @@ def width(count: int) -> int:
 
 
 def pack(values: Tensor, bits: int) -> Tensor:
-    """Pack non-negative integers of ``bits`` bits each into a uint8 tensor on the CPU."""
+    """Pack non-negative integers of ``bits`` bits (at most 63) each into uint8, on the CPU."""
     return torch.from_numpy(_pack(values.cpu().numpy(), bits))
 
 
@@ -43,8 +43,9 @@ def _pack(values: NDArray[np.generic], bits: int) -> Bytes:
     if bits < 8:
         planes = np.unpackbits(values.astype(np.uint8)[:, None], axis=1)[:, 8 - bits :]
     else:
-        big_endian = values.astype(">u4")[:, None].view(np.uint8)
-        planes = np.unpackbits(big_endian, axis=1)[:, 32 - bits :]
+        full = 32 if bits <= 32 else 64
+        big_endian = values.astype(f">u{full // 8}")[:, None].view(np.uint8)
+        planes = np.unpackbits(big_endian, axis=1)[:, full - bits :]
     return np.packbits(planes.reshape(-1))
 
 
@@ -55,11 +56,11 @@ def _unpack(buffer: Bytes, bits: int, count: int) -> NDArray[np.int64]:
         return np.zeros(count, dtype=np.int64)
     if bits == 8:
         return buffer.astype(np.int64)
-    full = 8 if bits < 8 else 32
+    full = 8 if bits < 8 else 32 if bits <= 32 else 64
     planes = np.zeros((count, full), dtype=np.uint8)
     planes[:, full - bits :] = np.unpackbits(buffer, count=count * bits).reshape(count, bits)
     packed = np.packbits(planes.reshape(-1))
-    return (packed if bits < 8 else packed.view(">u4")).astype(np.int64)
+    return (packed if bits < 8 else packed.view(f">u{full // 8}")).astype(np.int64)
 
 
 # The pattern of survivors: a bitmap, or gaps in Rice code --------------------------------------

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autocompress import lc, models
+from autocompress.calibration import Statistics, calibrate
 from autocompress.compressed import Compressed, assemble, decode
 from autocompress.data import Data
 from autocompress.errors import AutocompressWarning, ModelError
@@ -32,6 +33,7 @@ def compress(
     seed: int = 0,
     checkpoint: str | PathLike[str] | None = None,
     loss: Loss = F.cross_entropy,
+    statistics: Statistics | None = None,
 ) -> Compressed:
     """Compress a model with the Learning-Compression algorithm.
 
@@ -45,13 +47,18 @@ def compress(
         checkpoint: Where the state is saved after each step. If it exists, the run it belongs to
             is continued from it, bit for bit as if it had never stopped.
         loss: Mean loss of outputs ``(batch, classes)`` and labels ``(batch,)``.
+        statistics: What the plan's weightings are made of, measured beforehand by
+            :func:`~autocompress.calibration.calibrate`; None measures it on 2048 training
+            examples, or takes it from the cache.
 
     Returns:
         The compressed model of the step with the best validation accuracy.
 
     Raises:
         PlanError: the plan does not fit the model.
-        ModelError: the model does not accept the data's inputs, or no data are given.
+        ModelError: the model does not accept the data's inputs, no data are given, or what a
+            weighting needs cannot be measured.
+        DataError: the training data a weighting is measured on are empty or not finite.
         PackedFileError: the checkpoint is damaged, or of another run.
     """
     if data is None:
@@ -65,19 +72,22 @@ def compress(
     resolved = plan.resolve(model, example)
     for remark in resolved.remarks(model):
         warnings.warn(remark, AutocompressWarning, stacklevel=2)
+    measured = calibrate(model, resolved, data, loss=loss) if statistics is None else statistics
+    weightings = measured.weightings(resolved, model)
     learner = lc.Trainer(data, recipe if isinstance(recipe, LC) else LC(), seed, loss)
     state, on_state = None, None
     if checkpoint is not None:
         path = Path(checkpoint)
-        identity = digest_of(
-            {
-                "model": _weights_digest(model),
-                "plan": resolved.to_dict(),
-                "recipe": recipe.model_dump(mode="json"),
-                "data": data.digest,
-                "seed": seed,
-            }
-        )
+        parts: dict[str, object] = {
+            "model": _weights_digest(model),
+            "plan": resolved.to_dict(),
+            "recipe": recipe.model_dump(mode="json"),
+            "data": data.digest,
+            "seed": seed,
+        }
+        if statistics is not None:
+            parts["statistics"] = dict(statistics.settings)
+        identity = digest_of(parts)
         state = checkpoints.load(path, identity) if path.exists() else None
 
         def on_state(state: lc.State) -> None:
@@ -86,7 +96,14 @@ def compress(
     with torch.random.fork_rng(devices=_cuda_devices(model)):
         torch.manual_seed(seed)
         solution = lc.run(
-            model, resolved, recipe, learner, on_step=on_step, state=state, on_state=on_state
+            model,
+            resolved,
+            recipe,
+            learner,
+            on_step=on_step,
+            state=state,
+            on_state=on_state,
+            weightings=weightings,
         )
     best = solution.best
     result = assemble(model, decode(resolved, best.codes), best.rest, source="compress")

@@ -42,8 +42,9 @@ class Statistics:
             model: Whose parameters these are.
 
         Returns:
-            None for ``"identity"``; the identity, with a warning, where the statistic is zero
-            throughout (a dead layer), because then every solution is as good as any other.
+            None for ``"identity"``. Ones, with a warning, where the statistic is zero throughout (a
+            dead layer): every solution is then as good as any other, and that of no weighting
+            the most sensible.
 
         Raises:
             ModelError: nothing usable was measured of one of the parameters.
@@ -61,7 +62,8 @@ class Statistics:
                 AutocompressWarning,
                 stacklevel=2,
             )
-            return None
+            mean = 1.0
+            raw = [None if v is None else _ones(v, covariance) for v in raw]
         if covariance:
             matrices = tuple(
                 None if value is None else _to(value / mean, params[name])
@@ -104,6 +106,10 @@ def _mean(raw: list[Tensor | None], params: list[nn.Parameter], covariance: bool
         total += mean * param.numel()
         size += param.numel()
     return total / size if size else 1.0
+
+
+def _ones(value: Tensor, covariance: bool) -> Tensor:
+    return torch.eye(len(value)) if covariance else torch.ones_like(value)
 
 
 def _expand(value: Tensor, shape: torch.Size) -> Tensor:

@@ -433,11 +433,19 @@ def test_a_layer_without_influence_is_compressed_without_weighting(odd_data: Dat
     task = ac.Task("dead", ["3.weight"], ac.Prune(0.5), weighting="activations")
     found = calibrate(model, ac.Plan([task]), odd_data, cache=False)
     with pytest.warns(AutocompressWarning, match="'dead': .* zero throughout"):
-        assert found.weighting(task, model) is None
+        norm = found.weighting(task, model)
+    assert isinstance(norm, Diagonal)
+    assert torch.equal(norm.values[0], torch.ones(3, 4))
+    wide = calibrate(model, {"covariance": ["3.weight"]}, odd_data, cache=False)
+    object.__setattr__(task, "weighting", "covariance")
+    with pytest.warns(AutocompressWarning, match="zero throughout"):
+        norm = wide.weighting(task, model)
+    assert isinstance(norm, Covariance)
+    assert torch.equal(norm.matrices[0], torch.eye(4))
 
 
 def test_what_was_not_measured_is_said(odd: nn.Module) -> None:
     task = ac.Task("t", ["out.weight"], ac.Prune(0.5), weighting="fisher")
-    with pytest.raises(ModelError, match="'t': 'fisher' was not measured for 'out.weight'"):
+    with pytest.raises(ModelError, match=r"'t': 'fisher' was not measured for 'out\.weight'"):
         Statistics({}).weighting(task, odd)
     assert Statistics({}).weighting(ac.Task("t", ["out.weight"], ac.Prune(0.5)), odd) is None

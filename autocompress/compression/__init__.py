@@ -10,10 +10,13 @@ from autocompress.compression.codebook import Codebook
 from autocompress.compression.combine import Additive, Compose
 from autocompress.compression.dense import Cast, Dense
 from autocompress.compression.global_rank import GlobalRank
+from autocompress.compression.l1ball import L1Ball
 from autocompress.compression.lowrank import LowRank
+from autocompress.compression.nm import NMPrune
 from autocompress.compression.prune import Prune
 from autocompress.compression.rank_selection import RankSelection
 from autocompress.compression.registry import SCHEMES, from_dict, to_dict
+from autocompress.compression.sparse_penalty import L0Penalty, L1Penalty
 from autocompress.compression.structure import StructurePrune
 
 __all__ = [
@@ -27,7 +30,11 @@ __all__ = [
     "Compression",
     "Dense",
     "GlobalRank",
+    "L0Penalty",
+    "L1Ball",
+    "L1Penalty",
     "LowRank",
+    "NMPrune",
     "Prune",
     "RankSelection",
     "StructurePrune",

@@ -19,6 +19,8 @@ from autocompress.compression.base import (
     Meta,
     Shapes,
     Tensors,
+    shapes_of,
+    total_numel,
 )
 from autocompress.compression.dense import Dense
 from autocompress.compression.weighting import Weighting, energy, kind_of
@@ -99,7 +101,11 @@ class Compose(Compression):
         for term in self.of[1:]:
             weighting = part.reals_weighting(weighting) if weighting is not None else None
             taken = weighting if kind_of(weighting) in term.weightings else None
-            part = term.project(code.reals(), mu=mu, weighting=taken)
+            reals = code.reals()
+            if not total_numel(shapes_of(reals)):
+                break  # nothing survived a penalty
+            # how many survive one is not known when the composition is made and checked
+            part = term.fitted(shapes_of(reals)).project(reals, mu=mu, weighting=taken)
             code = code.with_reals(part)
         return code
 

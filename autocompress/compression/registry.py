@@ -13,23 +13,26 @@ from autocompress.compression.combine import Additive, AdditiveCode, Compose
 from autocompress.compression.dense import Cast, Dense, DenseCode
 from autocompress.compression.factors import LowRankCode
 from autocompress.compression.global_rank import GlobalRank
+from autocompress.compression.l1ball import L1Ball
 from autocompress.compression.lowrank import LowRank
+from autocompress.compression.nm import NMCode, NMPrune
 from autocompress.compression.prune import Prune, SparseCode
 from autocompress.compression.rank_selection import RankSelection
+from autocompress.compression.sparse_penalty import L0Penalty, L1Penalty
 from autocompress.compression.structure import StructureCode, StructurePrune
 from autocompress.errors import SchemeError, unknown
 
 SCHEMES: dict[str, type[Compression]] = {
     scheme.name: scheme
     for scheme in (
-        Dense, Prune, Codebook, LowRank, RankSelection, GlobalRank, StructurePrune, BlockPrune, Cast, Compose, Additive
+        Dense, Prune, L1Ball, L0Penalty, L1Penalty, NMPrune, Codebook, LowRank, RankSelection, GlobalRank, StructurePrune, BlockPrune, Cast, Compose, Additive
     )
 }
 
 CODES: dict[str, type[Code]] = {
     code.kind: code
     for code in (
-        DenseCode, SparseCode, CodebookCode, LowRankCode, StructureCode, BlockCode, AdditiveCode
+        DenseCode, SparseCode, NMCode, CodebookCode, LowRankCode, StructureCode, BlockCode, AdditiveCode
     )
 }
 

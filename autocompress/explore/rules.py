@@ -78,12 +78,6 @@ class Rule:
         if not isinstance(name, str):
             raise ConfigError(f"{where}.name = {name!r}: accepted is a text")
         options = parse_options(schemes, f"{where}.schemes")
-        for option in options:
-            if joint and option.relative:
-                raise ConfigError(
-                    f"{where}: {option.label!r} has a rank_fraction, which joint layers of "
-                    f"different sizes do not agree on: use 'share: true', or 'rank'"
-                )
         fields: dict[str, Any] = {
             "match": tuple(patterns),
             "schemes": options,
@@ -178,9 +172,11 @@ class Group:
             chooser.suggest_categorical(f"{self.name}.scheme", labels) if labels[1:] else labels[0]
         )
         option = self.options[labels.index(label)]
-        return self.tasks(option, option.node.sample(chooser, f"{self.name}.{label}"))
+        return self.tasks(option, *option.sample(chooser, f"{self.name}.{label}"))
 
-    def tasks(self, option: Option, values: Mapping[str, Any]) -> list[Task]:
+    def tasks(
+        self, option: Option, values: Mapping[str, Any], weighting: str = "identity"
+    ) -> list[Task]:
         """Return the tasks of one of the options, with its sampled values."""
         layers = [x for x in self.layers if x.index != self.final or not option.structured]
         parts = [(self.name, layers)] if self.joint else [(_task_name(x), [x]) for x in layers]
@@ -193,7 +189,7 @@ class Group:
                 text = str(error)
                 raise SchemeError(text if text.startswith(where) else f"{where}: {text}") from None
             if not isinstance(compression, Dense):
-                tasks.append(Task(name, [x.weight for x in members], compression))
+                tasks.append(Task(name, [x.weight for x in members], compression, weighting))
         return tasks
 
 

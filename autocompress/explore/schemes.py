@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from autocompress.compression import SCHEMES, Compression, to_dict
+from autocompress.compression import SCHEMES, Compression, from_dict, to_dict
 from autocompress.errors import ConfigError, unknown
-from autocompress.explore.fitting import FRACTION, build_any, has_fraction
 from autocompress.explore.grammar import parse, unique
-from autocompress.explore.ranges import Choice, Chooser, Listing, Node
+from autocompress.explore.ranges import Choice, Chooser, Constant, Listing, Node
+from autocompress.plan import WEIGHTINGS
 
-_EXTRA = ("name", "weight")
+_EXTRA = ("name", "weight", "weighting")
+_IDENTITY = Constant("identity")
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,37 @@ class Option:
         label: Its name among the rule's options.
         weight: Its probability relative to the other options', above 0.
         node: The scheme.
+        weighting: The norm of its C step by name, or a choice of them; see
+            :class:`~autocompress.plan.Task`.
     """
 
     label: str
     weight: float
     node: SchemeNode
+    weighting: Node = _IDENTITY
 
     @cached_property
     def structured(self) -> bool:
         """Whether it prunes output channels, which the model's last layer cannot lose."""
-        return any(build_any(corner).structured for corner in self.node.corners())
+        return any(from_dict(corner).structured for corner in self.node.corners())
 
-    @cached_property
-    def relative(self) -> bool:
-        """Whether a rank in it is relative to the layer's full rank."""
-        return any(has_fraction(corner) for corner in self.node.corners())
+    def sample(self, chooser: Chooser, name: str) -> tuple[dict[str, Any], str]:
+        """Draw the scheme's JSON form and the norm of its C step."""
+        values = self.node.sample(chooser, name)
+        return values, self.weighting.sample(chooser, f"{name}.weighting")
+
+    def corners(self) -> Iterator[tuple[dict[str, Any], str]]:
+        """Yield schemes and norms as :meth:`Node.corners` does."""
+        weightings = list(self.weighting.corners())
+        for values in self.node.corners():
+            for weighting in weightings:
+                yield values, weighting
 
     def to_data(self) -> dict[str, Any]:
         """Return the YAML data of this option."""
-        return {"name": self.label, "weight": self.weight, **self.node.to_data()}
+        norm = self.weighting.to_data()
+        extra = {} if norm == "identity" else {"weighting": norm}
+        return {"name": self.label, "weight": self.weight, **extra, **self.node.to_data()}
 
 
 def parse_options(data: Any, where: str) -> tuple[Option, ...]:
@@ -114,8 +128,10 @@ def _option(data: Any, where: str) -> Option:
     node = parse_scheme(data, where)
     if not isinstance(node, SchemeNode):
         raise ConfigError(f"{where}: a choice of schemes is what the list itself is")
-    for corner in node.corners():
-        build_any(corner, where=where)
+    schemes = [from_dict(corner, where=where) for corner in node.corners()]
+    weighting = parse(extra.get("weighting", "identity"), f"{where}.weighting")
+    for norm in weighting.corners():
+        _check_weighting(norm, schemes, f"{where}.weighting")
     weight = extra.get("weight", 1.0)
     number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
     if not number or not 0 < weight < math.inf:
@@ -123,7 +139,20 @@ def _option(data: Any, where: str) -> Option:
     label = extra.get("name", node.label)
     if not isinstance(label, str) or not label:
         raise ConfigError(f"{where}.name = {label!r}: accepted is a text")
-    return Option(label, float(weight), node)
+    return Option(label, float(weight), node, weighting)
+
+
+def _check_weighting(norm: object, schemes: Iterable[Compression], where: str) -> None:
+    """Raise unless this is the name of a norm that all the schemes have a C step under."""
+    if not isinstance(norm, str) or norm not in WEIGHTINGS:
+        raise unknown("weighting", norm, WEIGHTINGS, where=where)
+    for scheme in schemes:
+        taken = [name for name, kind in WEIGHTINGS.items() if kind in {"", *scheme.weightings}]
+        if norm not in taken:
+            raise ConfigError(
+                f"{where} = {norm!r}: {scheme.describe()} has no C step under it; accepted is "
+                f"{', '.join(taken)}"
+            )
 
 
 def parse_scheme(data: Any, where: str) -> Node:
@@ -135,7 +164,7 @@ def parse_scheme(data: Any, where: str) -> Node:
     if isinstance(data, Node):
         return data
     if isinstance(data, Compression):
-        data = to_dict(data)
+        data = to_dict(data.unbound())
     if isinstance(data, Mapping) and set(data) == {"choice"}:
         return Choice(_labelled(data["choice"], f"{where}.choice"))
     if not isinstance(data, Mapping) or "scheme" not in data:
@@ -143,13 +172,14 @@ def parse_scheme(data: Any, where: str) -> Node:
     name = data["scheme"]
     if name not in SCHEMES:
         raise unknown("scheme", name, SCHEMES, where=where)
-    fields = [f.name for f in dataclasses.fields(SCHEMES[name])]  # type: ignore[arg-type]
-    accepted = [*fields, FRACTION] if name == "low-rank" else fields
+    # what is filled in by bind() is not shown, nor said
+    fields = [f.name for f in dataclasses.fields(SCHEMES[name]) if f.repr]  # type: ignore[arg-type]
     for key in data:
-        if key != "scheme" and key not in accepted:
-            raise unknown(f"key of scheme {name!r}", key, accepted, where=where)
+        if key != "scheme" and key not in fields:
+            raise unknown(f"key of scheme {name!r}", key, fields, where=where)
     hints = get_type_hints(SCHEMES[name])
-    integers = {key for key in fields if hints[key] is int}
+    integers = {key for key in fields if _whole(hints[key])}
+    data = {**data, **_ranges(SCHEMES[name], data)}
     nodes = tuple(
         (key, parse(value, f"{where}.{key}", integers=integers, key=key))
         for key, value in data.items()
@@ -157,6 +187,26 @@ def parse_scheme(data: Any, where: str) -> Node:
     )
     inner = Listing(_labelled(data["of"], f"{where}.of")) if "of" in data else None
     return SchemeNode(name, nodes, inner)
+
+
+def _whole(hint: Any) -> bool:
+    """Whether a field holds integers (or None)."""
+    union = get_origin(hint) in (Union, types.UnionType)
+    return set(get_args(hint) if union else [hint]) - {types.NoneType} == {int}
+
+
+def _ranges(scheme: type[Compression], given: Collection[str]) -> dict[str, Any]:
+    """Return the scheme's own ranges of what must be given and is not.
+
+    That is every field without a default. Fields whose default is None are alternatives: one of
+    them takes its range where none is given.
+    """
+    fields = dataclasses.fields(scheme)  # type: ignore[arg-type]  # concrete ones are dataclasses
+    wanted = {f.name for f in fields if f.default is f.default_factory}  # both are missing
+    alternatives = {f.name for f in fields if f.default is None}
+    if not alternatives & set(given):
+        wanted |= alternatives
+    return {k: v for k, v in scheme.ranges.items() if k in wanted and k not in given}
 
 
 def _labelled(data: Any, where: str) -> tuple[tuple[str, Node], ...]:

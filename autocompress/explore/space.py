@@ -153,8 +153,8 @@ class SearchSpace:
         """
         for group in self.groups(layers):
             for option in group.options:
-                for corner in option.node.corners():
-                    group.tasks(option, corner)
+                for values, weighting in option.corners():
+                    group.tasks(option, values, weighting)
 
     def weights(self, layers: Layers) -> dict[str, dict[str, float]]:
         """Return the probabilities of unequally weighted options, by parameter name.

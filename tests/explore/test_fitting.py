@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocompress.compression import Additive, Codebook, Compose, LowRank, Prune
-from autocompress.errors import ConfigError, SchemeError
-from autocompress.explore.fitting import build_any, fit, has_fraction
+from autocompress.compression import Additive, Codebook, Compose, GlobalRank, LowRank, Prune
+from autocompress.errors import SchemeError
+from autocompress.explore.fitting import fit
 
 WIDE = ((16, 32),)
 
@@ -15,7 +15,6 @@ WIDE = ((16, 32),)
     [
         (0.5, (16, 32), "channel", 8),
         (0.01, (16, 32), "channel", 1),
-        (1.0, (16, 32), "channel", 16),
         (0.5, (8, 4, 3, 3), "channel", 4),
         (0.5, (8, 4, 3, 3), "spatial", 6),
     ],
@@ -25,11 +24,18 @@ def test_a_relative_rank_is_that_part_of_the_full_one(fraction, shape, conv, ran
     assert fit(values, (shape,)) == LowRank(rank, conv)
 
 
-def test_a_relative_rank_of_layers_that_differ_is_refused():
+def test_a_relative_rank_of_layers_that_differ_stays_relative():
     values = {"scheme": "low-rank", "rank_fraction": 0.5}
     assert fit(values, ((8, 16), (16, 8))) == LowRank(4)
-    with pytest.raises(ConfigError, match=r"one full rank, not \[4, 8\]"):
-        fit(values, ((4, 8), (8, 8)))
+    assert fit(values, ((4, 8), (8, 8))) == LowRank(rank_fraction=0.5)
+    assert fit(values | {"rank_fraction": 1.0}, WIDE) == LowRank(rank_fraction=1.0)
+
+
+def test_a_budget_too_small_for_any_rank_is_raised_to_the_least():
+    values = {"scheme": "global-rank", "budget": 0.01}
+    assert fit(values, ((4, 4), (8, 8))) == GlobalRank(24 / 80)
+    assert fit(values, ((100, 400),)) == GlobalRank(500 / 40000)
+    assert fit(values | {"budget": 0.5}, ((4, 4),)) == GlobalRank(0.5)
 
 
 def test_codebooks_are_never_larger_than_what_they_quantize():
@@ -70,16 +76,3 @@ def test_what_cannot_apply_is_refused_before_any_training():
     }
     with pytest.raises(SchemeError, match="needs a matrix"):
         fit(values, WIDE)
-
-
-def test_relative_ranks_are_recognised_and_checked_at_any_depth():
-    inner = {"scheme": "low-rank", "rank_fraction": 0.5}
-    outer = {"scheme": "compose", "of": [inner, {"scheme": "cast", "dtype": "float16"}]}
-    assert has_fraction(outer)
-    assert not has_fraction({"scheme": "low-rank", "rank": 3})
-    assert build_any(outer).of[0] == LowRank(1)
-    for bad in (0, 1.5, "a", True):
-        with pytest.raises(ConfigError, match=r"f\.of\[0\]\.rank_fraction"):
-            build_any({**outer, "of": [{**inner, "rank_fraction": bad}]}, where="f")
-    with pytest.raises(ConfigError, match="not both"):
-        build_any({**inner, "rank": 2}, where="f")

@@ -86,8 +86,22 @@ def test_relative_ranks_differ_among_layers_that_share_them():
         LowRank(8),
         LowRank(5),
     ]
-    with pytest.raises(ConfigError, match=r"'low-rank' has a rank_fraction.*'share: true'"):
-        Rule("*", [{"scheme": "low-rank", "rank_fraction": 0.5}], joint=True)
+    (joint,) = tasks(Rule("*", [{"scheme": "low-rank", "rank_fraction": 0.5}], joint=True))
+    assert joint.compression == LowRank(rank_fraction=0.5)
+
+
+def test_an_options_weighting_is_the_tasks():
+    norms = {"choice": ["identity", "fisher"]}
+    prune = {"scheme": "prune", "density": 0.5, "weighting": norms}
+    rule = Rule("fc1", [prune, {"scheme": "dense"}])
+    seen = set()
+    for seed in range(20):
+        chooser = Random(seed)
+        (group,) = groups(rule)
+        for task in group.sample(chooser):
+            assert task.weighting == chooser.params["fc1.prune.weighting"]
+            seen.add(task.weighting)
+    assert seen == {"identity", "fisher"}
 
 
 def test_the_output_layer_keeps_its_outputs():

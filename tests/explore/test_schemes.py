@@ -1,8 +1,8 @@
 import pytest
 
-from autocompress.compression import Cast, Codebook, Compose, Prune
+from autocompress.compression import Cast, Codebook, Compose, LowRank, Prune
 from autocompress.errors import ConfigError, SchemeError, UnknownName
-from autocompress.explore.ranges import Range
+from autocompress.explore.ranges import Constant, Range
 from autocompress.explore.schemes import Option, parse_options
 from tests.explore.toys import Random
 
@@ -82,13 +82,48 @@ def test_options_are_stored_whole():
         assert one(option.to_data()) == option
 
 
-def test_structure_and_relative_ranks_are_known_of_an_option():
+def test_structure_is_known_of_an_option():
     structured = {"scheme": "structure-prune", "density": 0.5}
     assert one(structured).structured
     assert one({"scheme": "compose", "of": [structured, CODEBOOK]}).structured
     assert not one(PRUNE).structured
-    assert one({"scheme": "low-rank", "rank_fraction": 0.5}).relative
-    assert not one({"scheme": "low-rank", "rank": 5}).relative
+
+
+def fields(data) -> set[str]:
+    return {key for key, _ in one(data).node.fields}
+
+
+def test_a_scheme_named_alone_takes_its_own_ranges():
+    assert one({"scheme": "prune"}).node.fields == (("density", Range(0.02, 0.5, log=True)),)
+    assert isinstance(dict(one({"scheme": "codebook"}).node.fields)["k"], Range)
+    (_, cast) = one(
+        {"scheme": "compose", "of": [{"scheme": "prune"}, {"scheme": "cast"}]}
+    ).node.of.items
+    assert [value for value, _ in dict(cast[1].fields)["dtype"].options][:2] == [
+        "float16",
+        "bfloat16",
+    ]
+    assert fields({"scheme": "dense"}) == set()
+
+
+def test_one_of_several_alternatives_takes_its_range_where_none_is_given():
+    assert fields({"scheme": "low-rank"}) == {"rank_fraction"}
+    assert fields({"scheme": "low-rank", "conv": "spatial"}) == {"conv", "rank_fraction"}
+    assert fields({"scheme": "low-rank", "energy": 0.9}) == {"energy"}
+    assert fields(LowRank(3)) == {"rank", "conv"}
+    ranks = dict(one({"scheme": "low-rank", "rank": {"low": 1, "high": 5}}).node.fields)["rank"]
+    assert ranks.integer
+    whole = one({"scheme": "low-rank"})
+    assert one(whole.to_data()) == whole
+
+
+def test_a_weighting_is_a_constant_or_a_choice():
+    assert one(PRUNE).weighting == Constant("identity")
+    assert "weighting" not in one(PRUNE).to_data()
+    option = one(PRUNE | {"weighting": {"choice": ["identity", "fisher"]}})
+    assert [norm for _, norm in option.corners()] == ["identity", "fisher"] * 2
+    assert one(option.to_data()) == option
+    assert one(PRUNE | {"weighting": "activations"}).sample(Random(), "fc")[1] == "activations"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +132,27 @@ def test_structure_and_relative_ranks_are_known_of_an_option():
         ({"scheme": "prun", "density": 0.1}, UnknownName, r"f\[0\]: .*did you mean 'prune'"),
         ({"scheme": "prune", "densty": 0.1}, UnknownName, r"f\[0\]: .*did you mean 'density'"),
         ({"scheme": "prune", "rank_fraction": 0.1}, UnknownName, "rank_fraction"),
-        ({"scheme": "prune"}, SchemeError, r"f\[0\]: scheme 'prune' needs density"),
+        ({"scheme": "compose"}, SchemeError, r"f\[0\]: scheme 'compose' needs of"),
+        (
+            PRUNE | {"weighting": "fsher"},
+            UnknownName,
+            r"f\[0\]\.weighting: .*did you mean 'fisher'",
+        ),
+        (PRUNE | {"weighting": 3}, UnknownName, r"f\[0\]\.weighting: unknown weighting 3"),
+        (
+            CODEBOOK | {"weighting": {"choice": ["identity", "fisher"]}},
+            ConfigError,
+            r"f\[0\]\.weighting = 'fisher': codebook\(k=2\) has no C step under it.*identity",
+        ),
+        (
+            {
+                "scheme": "low-rank",
+                "weighting": "covariance",
+                "conv": {"choice": ["channel", "spatial"]},
+            },
+            ConfigError,
+            r"weighting = 'covariance': low-rank\(conv=spatial, rank_fraction=0\.05\) has no",
+        ),
         (PRUNE | {"density": {"low": 0.1, "high": 1.5}}, SchemeError, r"f\[0\].*density = 1\.5"),
         (PRUNE | {"density": {"low": 0, "high": 1}}, SchemeError, r"density = 0\.0 is not in"),
         (PRUNE | {"density": {"choice": [0.1, -1]}}, SchemeError, "density = -1"),
@@ -113,7 +168,11 @@ def test_structure_and_relative_ranks_are_known_of_an_option():
         (PRUNE | {"name": ""}, ConfigError, r"f\[0\]\.name = ''"),
         ({"choice": [PRUNE, CODEBOOK]}, ConfigError, "what the list itself is"),
         ({"scheme": "compose", "of": []}, ConfigError, r"f\[0\]\.of = \[\]"),
-        ({"scheme": "compose", "of": [PRUNE, {"scheme": "cast"}]}, SchemeError, "needs dtype"),
+        (
+            {"scheme": "compose", "of": [PRUNE, {"scheme": "cast", "dtype": "x"}]},
+            UnknownName,
+            "dtype",
+        ),
         ({"scheme": "compose", "of": [PRUNE, {"scheme": "csat"}]}, UnknownName, r"f\[0\]\.of\[1\]"),
         ("prune", ConfigError, "a scheme is a mapping with the key 'scheme', not 'prune'"),
     ],

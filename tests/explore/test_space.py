@@ -135,11 +135,11 @@ def test_check_finds_what_only_some_candidates_run_into():
           - match: fc1
             schemes:
               - {scheme: dense}
-              - {scheme: compose, of: [{scheme: codebook, k: 2}, {scheme: low-rank, rank: 1}]}
+              - {scheme: compose, of: [{scheme: prune, density: 1}, {scheme: low-rank, rank: 1}]}
         """
     )
     chosen.sample(Replay({"fc1.scheme": "dense"}), LAYERS)
-    with pytest.raises(SchemeError, match=r"space\.yaml: layers\[0\]: 'codebook,low-rank' on fc1"):
+    with pytest.raises(SchemeError, match=r"space\.yaml: layers\[0\]: 'prune,low-rank' on fc1"):
         chosen.check(LAYERS)
     space(VARIED).check(LAYERS)
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Prune,
         RankSelection,
         StructurePrune,
+        Uniform,
     )
     from autocompress.config import Sweep
     from autocompress.plan import Plan, Task
@@ -78,6 +79,7 @@ _EXPORTS = {
     "StructurePrune": "autocompress.compression:StructurePrune",
     "Sweep": "autocompress.config:Sweep",
     "Task": "autocompress.plan:Task",
+    "Uniform": "autocompress.compression:Uniform",
     "compress": "autocompress.api:compress",
     "data": "autocompress.data",
     "errors": "autocompress.errors",

@@ -11,7 +11,7 @@ PUBLIC = {
     "Adam", "Additive", "BlockPrune", "Candidate", "Cast", "Code", "Codebook", "Compose",
     "Compressed", "Compression", "Dense", "Direct", "Front", "GlobalRank", "L0Penalty", "L1Ball",
     "L1Penalty", "LC", "LowRank", "MuSchedule", "NMPrune", "Plan", "Prune", "RankSelection", "SGD",
-    "StructurePrune", "Sweep", "Task", "__version__", "compress", "data", "errors", "finetune",
+    "StructurePrune", "Sweep", "Task", "Uniform", "__version__", "compress", "data", "errors", "finetune",
     "lc", "load", "metrics", "models", "plots", "resume", "search",
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from autocompress.compression.rank_selection import RankSelection
 from autocompress.compression.registry import SCHEMES, from_dict, to_dict
 from autocompress.compression.sparse_penalty import L0Penalty, L1Penalty
 from autocompress.compression.structure import StructurePrune
+from autocompress.compression.uniform import Uniform
 
 __all__ = [
     "SCHEMES",
@@ -38,6 +39,7 @@ __all__ = [
     "Prune",
     "RankSelection",
     "StructurePrune",
+    "Uniform",
     "from_dict",
     "to_dict",
 ]

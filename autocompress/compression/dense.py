@@ -25,7 +25,12 @@ from autocompress.compression.base import (
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError, unknown
 
-CASTS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+CASTS = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float8_e4m3fn": torch.float8_e4m3fn,
+    "float8_e5m2": torch.float8_e5m2,
+}
 DTYPES = CASTS | {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -114,20 +119,33 @@ class Dense(Compression):
 @final
 @dataclass(frozen=True)
 class Cast(Compression):
-    """Round every weight to a 16-bit floating point number.
+    """Round every weight to a floating point number of 16 or 8 bits.
 
     The nearest representable number, ties to even (IEEE 754); a magnitude beyond the format's
     largest finite number takes that number, which is the nearest one. Exact.
 
+    ================= ============= ============== ============== ===============
+    dtype             exponent bits mantissa bits  largest        smallest normal
+    ================= ============= ============== ============== ===============
+    ``float16``       5             10             65504          6.1e-5
+    ``bfloat16``      8             7              3.4e38         1.2e-38
+    ``float8_e4m3fn`` 4             3              448            0.016
+    ``float8_e5m2``   5             2              57344          6.1e-5
+    ================= ============= ============== ============== ===============
+
+    Below the smallest normal number all formats have subnormal ones, equally spaced down to zero.
+    There is no scale: weights much below 0.01 lose digits in ``float8_e4m3fn``. The two formats of
+    8 bits are those of Micikevicius et al. (2022, arXiv:2209.05433).
+
     Args:
-        dtype: ``"float16"`` or ``"bfloat16"``.
+        dtype: ``"float16"``, ``"bfloat16"``, ``"float8_e4m3fn"`` or ``"float8_e5m2"``.
     """
 
     name: ClassVar[str] = "cast"
     smooth: ClassVar[bool] = True
     stage: ClassVar[int] = CAST
     weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
-    ranges: ClassVar[Mapping[str, Any]] = {"dtype": {"choice": ["float16", "bfloat16"]}}
+    ranges: ClassVar[Mapping[str, Any]] = {"dtype": {"choice": list(CASTS)}}
     dtype: str
 
     def __post_init__(self) -> None:
@@ -154,8 +172,8 @@ class Cast(Compression):
 
 
 def nearest(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the nearest finite numbers of a 16-bit dtype, ties to even, in that dtype."""
-    # 16-bit formats cannot hold each other's largest number
+    """Return the nearest finite numbers of one of the :data:`CASTS`, in that dtype, ties to even."""
+    # narrow formats cannot hold each other's largest number
     wide = values if values.dtype == torch.float64 else values.to(torch.float32)
     largest = torch.finfo(dtype).max
     inside = wide.clamp(-largest, largest)
@@ -165,8 +183,8 @@ def nearest(values: Tensor, dtype: torch.dtype) -> Tensor:
 def _round_to_odd(values: Tensor) -> Tensor:
     """Convert float64 to float32 such that rounding once more is as good as rounding once.
 
-    torch goes from float64 to 16 bits by way of float32, where a number a little off the middle of
-    two 16-bit ones may become the middle itself. Rounding towards zero, with the last bit set where
+    torch goes from float64 to less by way of float32, where a number a little off the middle of
+    two narrow ones may become the middle itself. Rounding towards zero, with the last bit set where
     anything was lost, keeps the side it was on (Boldo & Melquiond 2008).
     """
     rounded = values.to(torch.float32)

@@ -20,19 +20,21 @@ from autocompress.compression.prune import Prune, SparseCode
 from autocompress.compression.rank_selection import RankSelection
 from autocompress.compression.sparse_penalty import L0Penalty, L1Penalty
 from autocompress.compression.structure import StructureCode, StructurePrune
+from autocompress.compression.uniform import Uniform
+from autocompress.compression.uniform_code import UniformCode
 from autocompress.errors import SchemeError, unknown
 
 SCHEMES: dict[str, type[Compression]] = {
     scheme.name: scheme
     for scheme in (
-        Dense, Prune, L1Ball, L0Penalty, L1Penalty, NMPrune, Codebook, LowRank, RankSelection, GlobalRank, StructurePrune, BlockPrune, Cast, Compose, Additive
+        Dense, Prune, L1Ball, L0Penalty, L1Penalty, NMPrune, Codebook, LowRank, RankSelection, GlobalRank, StructurePrune, BlockPrune, Uniform, Cast, Compose, Additive
     )
 }
 
 CODES: dict[str, type[Code]] = {
     code.kind: code
     for code in (
-        DenseCode, SparseCode, NMCode, CodebookCode, LowRankCode, StructureCode, BlockCode, AdditiveCode
+        DenseCode, SparseCode, NMCode, CodebookCode, LowRankCode, StructureCode, BlockCode, AdditiveCode, UniformCode
     )
 }
 

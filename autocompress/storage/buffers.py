@@ -20,6 +20,8 @@ DTYPES = {
     "I64": torch.int64,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
     "F32": torch.float32,
     "F64": torch.float64,
     "BOOL": torch.bool,
@@ -141,6 +143,8 @@ def dtype_code(tensor: Tensor) -> str:
 def to_bytes(tensor: Tensor) -> tuple[str, bytes]:
     """Return a tensor's dtype and its elements in row-major order, little endian."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
+    if not flat.numel():  # an empty tensor's stride may be one that view() does not accept
+        return dtype_code(tensor), b""
     return dtype_code(tensor), flat.view(torch.uint8).numpy().tobytes()
 
 

@@ -122,6 +122,7 @@ __all__ = [
     "StructurePrune",
     "Sweep",
     "Task",
+    "Uniform",
     "__version__",
     "compress",
     "data",

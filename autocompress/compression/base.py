@@ -174,6 +174,10 @@ class Compression(ABC):
     (a value for every weight: codebooks), ``GRID`` (uniform levels), ``CAST`` (a narrower float).
     After ``ASSIGN`` only later stages make sense: see ``Compose``."""
 
+    codes: ClassVar[tuple[type[Code], ...]] = ()
+    """An extension's own code classes, which :meth:`project` returns: where the scheme is known,
+    files that hold them can be read."""
+
     needs: ClassVar[frozenset[str]] = frozenset()
     """What :meth:`bind` reads of a parameter's :class:`Facts`: ``"spatial"``, ``"tie"``."""
 

@@ -1,120 +1,35 @@
-"""Structured pruning: whole neurons and filters, their biases with them."""
+"""Structured pruning: whole neurons and filters with their biases, or whole input channels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self, final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from autocompress.compression import bitpack
+from autocompress.compression import budget, grouping
 from autocompress.compression.base import (
     Code,
     Compression,
-    InnerCode,
-    Meta,
+    Facts,
     Shapes,
     Tensors,
     numel,
-    refuse,
     require_finite,
     shapes_of,
 )
 from autocompress.compression.dense import Dense, DenseCode
-from autocompress.compression.prune import check_density, largest
+from autocompress.compression.prune import check_density
+from autocompress.compression.structure_code import StructureCode, leaders, sliced, weights_alone
 from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError
 
+__all__ = ["StructureCode", "StructurePrune", "leaders"]
 
-def leaders(shapes: Shapes) -> list[int]:
-    """For each tensor, the position of the weight whose output channels it shares.
-
-    A weight of two or more dimensions leads; the vectors after it (bias, batch-norm scale and
-    shift) follow, and must have its number of output channels.
-
-    Raises:
-        SchemeError: a vector that follows no weight, or of another length.
-    """
-    owners: list[int] = []
-    for position, shape in enumerate(shapes):
-        if len(shape) >= 2:
-            owners.append(position)
-        elif not owners or len(shape) != 1 or shape[0] != shapes[owners[-1]][0]:
-            raise SchemeError(
-                f"structured pruning takes weights, each followed by vectors of its output "
-                f"channels; tensor {position} of shape {shape} is neither"
-            )
-        else:
-            owners.append(owners[-1])
-    return owners
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class StructureCode(InnerCode):
-    """The surviving output channels of each weight; all other channels are zero.
-
-    Attributes:
-        kept: For each leading weight, the sorted positions of its surviving channels (int64).
-        inner: Holds the surviving slices of every tensor, in the task's order.
-        shapes: Shapes of all tensors.
-    """
-
-    kind: ClassVar[str] = "structure"
-    kept: Tensors
-    inner: Code
-    shapes: Shapes
-
-    def channels(self) -> Tensors:
-        """Return the surviving channels for each tensor, followers included."""
-        owners = leaders(self.shapes)
-        groups = dict(zip(sorted(set(owners)), self.kept, strict=True))
-        return tuple(groups[owner] for owner in owners)
-
-    def decode(self) -> Tensors:
-        decoded = []
-        parts = zip(self.inner.decode(), self.channels(), self.shapes, strict=True)
-        for values, kept, shape in parts:
-            full = values.new_zeros(shape)
-            full[kept] = values
-            decoded.append(full)
-        return tuple(decoded)
-
-    def _bitmap(self) -> Tensor:
-        rows = [shape[0] for shape in self.shapes if len(shape) >= 2]
-        offsets = torch.tensor([0, *rows]).cumsum(0)
-        bitmap = torch.zeros(int(offsets[-1]), dtype=torch.uint8)
-        for kept, offset in zip(self.kept, offsets[:-1], strict=True):
-            bitmap[kept.cpu() + offset] = 1
-        return bitmap
-
-    def own_bits(self) -> int:
-        return sum(shape[0] for shape in self.shapes if len(shape) >= 2)
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"kept": bitpack.pack(self._bitmap(), 1)}
-
-    def meta(self) -> Meta:
-        return {"shapes": [list(shape) for shape in self.shapes]}
-
-    @classmethod
-    def restore(
-        cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
-    ) -> Self:
-        shapes = tuple(tuple(shape) for shape in meta["shapes"])
-        rows = [shape[0] for shape in shapes if len(shape) >= 2]
-        bitmap = bitpack.unpack(tensors["kept"], 1, sum(rows))
-        values = children["inner"].decode()
-        kept = tuple(
-            torch.nonzero(part).flatten().to(values[0].device) for part in bitmap.split(rows)
-        )
-        code = cls(kept, children["inner"], shapes)
-        for value, channels, shape in zip(values, code.channels(), shapes, strict=True):
-            if tuple(value.shape) != (channels.numel(), *shape[1:]):
-                raise ValueError(f"slices {tuple(value.shape)} do not fit {shape}")
-        return code
+OUTSIDE = -1
+"""In a tie: channels that are not those of one of the task's own layers, index by index."""
 
 
 @final
@@ -126,19 +41,63 @@ class StructurePrune(Compression):
     batch-norm scale and shift), so that a pruned channel outputs exactly zero and can be removed.
     Solves ``min ‖w − θ‖² s.t. at most κ groups are nonzero, at least one in each layer``, with
     ``κ = round(density · groups)``, exactly: the largest squared norms survive, one threshold for
-    all layers (structure pruning of Joseph et al., arXiv:1911.02497). Ties go to the earlier group.
+    all layers (structure pruning of Joseph et al., arXiv:1911.02497); under a diagonal weighting
+    the largest ``Σ h w²``. Ties go to the earlier group.
+
+    Channels that the model adds or multiplies to each other index by index (residual additions,
+    depthwise convolutions) can only be removed together. When the plan meets the model, those of
+    the task's layers become one group, that counts once and survives or vanishes as a whole.
 
     Args:
-        density: Fraction of neurons and filters that survive, in (0, 1].
+        density: Fraction of groups that survive, in (0, 1].
+        groups: ``"outputs"``, or ``"inputs"``: the input channels of each weight (columns of a
+            matrix); vectors have none, and channels are not tied.
+        norm: How a group's weights make its score: ``"l2"``, for which the projection is exact, or
+            ``"l1"``, ``"max"``, ``"mean"`` (sum, largest and mean magnitude, of ``√h w`` under a
+            weighting), for which the survivors have the largest total score instead.
+        scope: ``"joint"``, one threshold for the whole task, or ``"layer"``: each layer (layers
+            tied to each other are one) keeps its best ``round(density · channels)``.
+        align: Each layer keeps a multiple of it, or all its channels. Jointly, the total score is
+            the largest possible with at most κ groups in all, at least one multiple a layer; by
+            layer, the count is rounded down.
+        biases: Whether vectors are scored and pruned with their channel. False leaves them whole:
+            a pruned channel then outputs a constant, and is removed only where that is zero.
+        ties: Filled in from the model: positions in the task of weights tied to each other; -1
+            where something outside the task is tied to them too.
     """
 
     name: ClassVar[str] = "structure-prune"
-    structured: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"tie"})
+    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
     ranges: ClassVar[Mapping[str, Any]] = {"density": {"low": 0.2, "high": 1.0}}
     density: float
+    groups: str = "outputs"
+    norm: str = "l2"
+    scope: str = "joint"
+    align: int = 1
+    biases: bool = True
+    ties: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         check_density(self.density)
+        grouping.check_choice("groups", self.groups, ("outputs", "inputs"))
+        grouping.check_choice("norm", self.norm, grouping.NORMS)
+        grouping.check_choice("scope", self.scope, grouping.SCOPES)
+        grouping.check_count("align", self.align)
+        if not isinstance(self.biases, bool):
+            raise SchemeError(f"biases = {self.biases!r}: accepted is true or false")
+        members = [m for tie in self.ties for m in tie if m != OUTSIDE]
+        if len(set(members)) < len(members) or any(type(m) is not int or m < 0 for m in members):
+            raise SchemeError(f"ties = {self.ties!r}: each position may be in one tie only")
+
+    @property
+    def structured(self) -> bool:  # type: ignore[override]  # a class constant of plain schemes
+        """Whether it prunes output channels."""
+        return self.groups == "outputs"
+
+    @property
+    def _axis(self) -> int:
+        return 0 if self.structured else 1
 
     def project(
         self,
@@ -148,46 +107,146 @@ class StructurePrune(Compression):
         previous: Code | None = None,
         weighting: Weighting | None = None,
     ) -> StructureCode:
-        refuse(self.name, weighting)
         del mu, previous
         shapes = shapes_of(weights)
-        owners = leaders(shapes)
-        energy: dict[int, Tensor] = {}
-        for weight, owner in zip(weights, owners, strict=True):
-            require_finite(weight.detach())
-            rows = (
-                weight.detach().to(torch.float64).square().flatten(1)
-                if weight.dim() > 1
-                else (weight.detach().to(torch.float64).square()[:, None])
-            )
-            energy[owner] = energy.get(owner, torch.zeros((), device=weight.device)) + rows.sum(1)
-        kept = _select(list(energy.values()), self.density)
-        channels = dict(zip(energy, kept, strict=True))
-        slices = tuple(w.detach()[channels[o]] for w, o in zip(weights, owners, strict=True))
+        rows = self._rows(shapes)
+        diagonals = grouping.diagonal_of(self.name, weighting, shapes)
+        kept = budget.select(
+            [self._scores(weights, diagonals, row) for row in rows],
+            self.density,
+            joint=self.scope == "joint",
+            align=self.align,
+        )
+        survivors = {leader: k for row, k in zip(rows, kept, strict=True) for leader in row.leaders}
+        leading = tuple(survivors[position] for position in sorted(survivors))
+        slices = sliced(weights, shapes, leading, self._axis, self.biases)
         flat = torch.cat([s.reshape(-1) for s in slices])
-        return StructureCode(kept, DenseCode(flat, shapes_of(slices), flat.dtype), shapes)
+        inner = DenseCode(flat, shapes_of(slices), flat.dtype)
+        return StructureCode(leading, inner, shapes, self._axis, self.biases)
 
-    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
-        weights = [shape for shape in shapes if len(shape) > 1]
-        kept = max(len(weights), round(self.density * sum(shape[0] for shape in weights)))
-        return ((kept * min(numel(shape[1:]) for shape in weights),),)
+    def _scores(self, weights: Tensors, diagonals: list[Tensor | None], row: _Row) -> Tensor:
+        """Return the score of every group of a row of tied layers."""
+        total: Tensor | None = None
+        for position in row.members:
+            weight, diagonal = weights[position], diagonals[position]
+            scores = grouping.channel_scores(weight, self._axis, self.norm, diagonal)
+            if total is not None:
+                scores = torch.maximum(total, scores) if self.norm == "max" else total + scores
+            total = scores
+        for position in row.whole:
+            require_finite(weights[position].detach())
+        assert total is not None
+        return total / row.cost if self.norm == "mean" else total
+
+    def _rows(self, shapes: Shapes) -> list[_Row]:
+        """Return the rows of groups: layers, those tied to each other together."""
+        owners = leaders(shapes) if self.structured else weights_alone(shapes)
+        leading = sorted(set(owners))
+        tied: dict[int, tuple[int, ...]] = {position: (position,) for position in leading}
+        for tie in self.ties:
+            members = tuple(sorted(m for m in tie if m != OUTSIDE))
+            sizes = {shapes[m][self._axis] if m in tied else None for m in members}
+            if None in sizes or len(sizes) > 1:
+                raise SchemeError(
+                    f"structure-prune: ties {self.ties} do not fit tensors of shapes {shapes}: "
+                    f"leave them out, they are found when a plan is resolved with an example input"
+                )
+            tied |= dict.fromkeys(members, members)
+        unique = dict.fromkeys(tied[position] for position in leading)
+        return [self._row(members, owners, shapes) for members in unique]
+
+    def _row(self, tied: tuple[int, ...], owners: list[int], shapes: Shapes) -> _Row:
+        members: list[int] = []
+        whole: list[int] = []
+        for position, owner in enumerate(owners):
+            if owner in tied:
+                scored = self.biases or len(shapes[position]) > 1
+                (members if scored else whole).append(position)
+        size = shapes[tied[0]][self._axis]
+        cost = sum(numel(shapes[m]) for m in members) // size if size else 0
+        return _Row(tied, tuple(members), tuple(whole), size, cost)
 
     def check(self, shapes: Shapes) -> None:
-        leaders(shapes)
+        for row in self._rows(shapes):
+            if row.size < 1:
+                raise SchemeError(f"structure-prune: tensor {row.leaders[0]} has no channels")
+
+    def bind(self, facts: Sequence[Facts]) -> Compression:
+        if not self.structured:
+            return self
+        groups: dict[int, list[int]] = {}
+        for position, fact in enumerate(facts):
+            if fact.tie is not None:
+                groups.setdefault(fact.tie, []).append(position)
+        ties = (
+            (*([OUTSIDE] if len(members) < facts[members[0]].tied else []), *members)
+            for members in groups.values()
+        )
+        return replace(self, ties=tuple(tie for tie in ties if len(tie) > 1))
+
+    def unbound(self) -> Compression:
+        return replace(self, ties=())
+
+    def remark(self, shapes: Shapes) -> str:
+        remarks = []
+        outside = [m for tie in self.ties if OUTSIDE in tie for m in tie if m != OUTSIDE]
+        if outside:
+            remarks.append(
+                f"channels of tensor {', '.join(map(str, outside))} are added to ones outside the "
+                f"task, or to ones of other numbers: pruned, but removed only where those are zero "
+                f"too"
+            )
+        if not self.biases and any(len(shape) == 1 for shape in shapes):
+            remarks.append("biases stay: a pruned channel outputs a constant and is not removed")
+        return "; ".join(remarks)
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        rows = self._rows(shapes)
+        sizes, costs = [row.size for row in rows], [row.cost for row in rows]
+        joint = self.scope == "joint"
+        counts = budget.least_counts(sizes, costs, self.density, joint=joint, align=self.align)
+        result = list(shapes)
+        for row, count in zip(rows, counts, strict=True):
+            for member in row.members:
+                shape = shapes[member]
+                result[member] = (*shape[: self._axis], count, *shape[self._axis + 1 :])
+        return tuple(result)
 
     def canonical(self, shapes: Shapes) -> Compression:
-        groups = sum(shape[0] for shape in shapes if len(shape) >= 2)
-        return Dense() if round(self.density * groups) >= groups else self
+        rows = self._rows(shapes)
+        sizes = [row.size for row in rows]
+        joint = self.scope == "joint"
+        counts = budget.fixed_counts(sizes, self.density, joint=joint, align=self.align)
+        if counts == sizes:
+            return Dense()
+        # the mean orders groups as the sum does where those that compete have equally many weights
+        alike = not joint or len(rows) == 1
+        return replace(
+            self,
+            norm="l1" if self.norm == "mean" and alike else self.norm,
+            scope="joint" if len(rows) == 1 else self.scope,
+            biases=self.biases or all(len(shape) > 1 for shape in shapes),
+        )
+
+    def describe(self) -> str:
+        return grouping.describe(self)
 
 
-def _select(energy: list[Tensor], density: float) -> Tensors:
-    """Keep the best group of each layer, then the largest of the rest under one threshold."""
-    sizes = [e.numel() for e in energy]
-    scores = torch.cat(energy)
-    offsets = torch.tensor([0, *sizes]).cumsum(0)[:-1].tolist()
-    best = [offset + int(e.argmax()) for offset, e in zip(offsets, energy, strict=True)]
-    scores[best] = torch.inf
-    chosen = largest(scores, max(len(sizes), round(density * scores.numel())))
-    keep = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-    keep[chosen] = True
-    return tuple(torch.nonzero(part).flatten() for part in keep.split(sizes))
+@final
+@dataclass(frozen=True)
+class _Row:
+    """Layers that share their groups.
+
+    Attributes:
+        leaders: Positions of their weights.
+        members: Positions of all the tensors that are scored and pruned.
+        whole: Positions of the vectors that stay whole.
+        size: Number of groups.
+        cost: Elements of a group.
+    """
+
+    leaders: tuple[int, ...]
+    members: tuple[int, ...]
+    whole: tuple[int, ...]
+    size: int
+    cost: int

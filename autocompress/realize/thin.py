@@ -1,7 +1,6 @@
-"""Structured pruning made real: channels that are zero are taken out of the model.
+"""Structured pruning made real: channels that are zero, or that nothing reads, are taken out.
 
-Which parameters lose which slices when a channel goes follows from the model's graph, traced by
-torch-pruning (Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023).
+Which parameters lose which slices when a channel goes follows from :mod:`autocompress.graph`.
 """
 
 from __future__ import annotations
@@ -12,32 +11,36 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
+from autocompress import graph
 from autocompress.compression import Code
 from autocompress.compression.structure import StructureCode
 from autocompress.plan import Plan
 from autocompress.realize.edit import owner
-
-# modules whose outputs are not a function of the same channel of their inputs, or are so by weights
-_SOURCES = (_ConvNd, nn.Linear, nn.Embedding, nn.MultiheadAttention)
 
 Channels = Mapping[str, frozenset[int]]
 """For each layer, by path, its output channels that are zero."""
 
 
 def zero_channels(model: nn.Module, plan: Plan, codes: Mapping[str, Code]) -> Channels:
-    """Return the pruned output channels of every layer in a structured task."""
+    """Return the output channels of every layer in a structured task that are pruned and zero.
+
+    Where biases stay, a pruned channel is zero only if they are.
+    """
     zeros: dict[str, frozenset[int]] = {}
     for task in plan.tasks:
         code = codes[task.name]
-        if not isinstance(code, StructureCode):
+        if not isinstance(code, StructureCode) or code.axis != 0:
             continue
+        name = ""
         parts = zip(task.params, code.shapes, code.channels(), strict=True)
         for parameter, shape, kept in parts:
             if len(shape) >= 2:
                 name, _ = owner(model, parameter)
                 zeros[name] = frozenset(range(shape[0])) - frozenset(kept.tolist())
+            elif not code.biases:
+                vector = model.get_parameter(parameter).detach()
+                zeros[name] -= frozenset(torch.nonzero(vector).flatten().tolist())
     return {name: channels for name, channels in zeros.items() if channels}
 
 
@@ -54,10 +57,10 @@ def thin(model: nn.Module, layers: Iterable[str], zeros: Channels, example: Tens
     """
     trainable = {name: p.requires_grad for name, p in model.named_parameters()}
     model.requires_grad_(True)  # the graph is read off autograd's
-    graph = _trace(model, example)
+    traced = graph.trace(model, example)
     left = {model.get_submodule(name): set(channels) for name, channels in zeros.items()}
     for name in layers:
-        _remove(graph, model.get_submodule(name), left)
+        _remove(traced, model.get_submodule(name), left)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trainable.get(name, True))
     return model
@@ -78,15 +81,18 @@ def unfelt(
         correct: Whether a model's outputs are as they were.
     """
     model.requires_grad_(True)
-    graph = _trace(model, example)
+    traced = graph.trace(model, example)
     left = {model.get_submodule(name): set(channels) for name, channels in zeros.items()}
     found = []
     for name in zeros:
         layer = model.get_submodule(name)
-        group = _removable(graph, layer, left) if layer in graph.module2node else None
-        reading = [] if group is None else _readers(graph, group)
-        before = [(weight, weight.clone()) for weight, _, _ in reading]
-        for weight, dim, idxs in reading:
+        group = _removable(traced, layer, left) if layer in traced.module2node else None
+        reading = [] if group is None else graph.readers(traced, group)
+        before = [
+            (reader.weight.detach(), reader.weight.detach().clone()) for reader, *_ in reading
+        ]
+        for reader, dim, idxs, _ in reading:
+            weight = reader.weight.detach()
             weight.index_fill_(dim, torch.tensor(idxs, device=weight.device), 0)
         if correct(model):
             found.append(name)
@@ -95,31 +101,20 @@ def unfelt(
     return found
 
 
-def _trace(model: nn.Module, example: Tensor) -> Any:
-    """Return torch-pruning's dependency graph of a model."""
-    import torch_pruning
-
-    with torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # a tuple: a bare tensor would first be unpacked along its batch dimension
-        inputs = (example[:1].detach().clone(),)
-        return torch_pruning.DependencyGraph().build_dependency(model, inputs, verbose=False)
-
-
-def _remove(graph: Any, layer: nn.Module, left: dict[nn.Module, set[int]]) -> None:
+def _remove(traced: Any, layer: nn.Module, left: dict[nn.Module, set[int]]) -> None:
     """Remove a layer's zero channels, as far as everything tied to them is zero too.
 
     Args:
-        graph: The dependency graph.
+        traced: The dependency graph.
         layer: A linear or convolutional layer.
         left: Zero channels of every layer, numbered as the layers now are; kept up to date.
     """
-    if layer not in graph.module2node or not left[layer]:
+    if layer not in traced.module2node or not left[layer]:
         return
-    group = _removable(graph, layer, left)
-    if group is None or not graph.check_pruning_group(group):
+    group = _removable(traced, layer, left)
+    if group is None or not traced.check_pruning_group(group):
         return
-    removed = {module: set(idxs) for module, idxs, _ in _sources(graph, group)}
+    removed = {module: set(idxs) for module, idxs, _ in graph.sources(traced, group)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         group.prune(record_history=False)
@@ -128,17 +123,16 @@ def _remove(graph: Any, layer: nn.Module, left: dict[nn.Module, set[int]]) -> No
             left[module] = {c - sum(g < c for g in gone) for c in left[module] - gone}
 
 
-def _removable(graph: Any, layer: nn.Module, left: Mapping[nn.Module, set[int]]) -> Any | None:
+def _removable(traced: Any, layer: nn.Module, left: Mapping[nn.Module, set[int]]) -> Any | None:
     """Return the group of all slices to remove with the layer's zero channels, if any can go."""
-    prune_out = graph.get_pruner_of_module(layer).prune_out_channels
     channels = left[layer]
     while channels:
-        group = graph.get_pruning_group(layer, prune_out, sorted(channels))
-        if any(_grouped(item.dep.target.module) for item in group):
+        group = graph.outputs_group(traced, layer, sorted(channels))
+        if any(graph.is_grouped(item.dep.target.module) for item in group):
             return None
         tied = {
             root
-            for module, idxs, roots in _sources(graph, group)
+            for module, idxs, roots in graph.sources(traced, group)
             for idx, root in zip(idxs, roots, strict=True)
             if idx not in left.get(module, ())
         }
@@ -148,33 +142,3 @@ def _removable(graph: Any, layer: nn.Module, left: Mapping[nn.Module, set[int]])
             return None
         channels = channels - tied
     return None
-
-
-def _sources(graph: Any, group: Any) -> list[tuple[nn.Module, list[int], list[int]]]:
-    """Return each layer that loses outputs: itself, which ones, and the root channels they are."""
-    return [
-        (item.dep.target.module, item.idxs, item.root_idxs)
-        for item in group
-        if isinstance(item.dep.target.module, _SOURCES)
-        and graph.is_out_channel_pruning_fn(item.dep.handler)
-    ]
-
-
-def _readers(graph: Any, group: Any) -> list[tuple[Tensor, int, list[int]]]:
-    """Return each weight that loses inputs: itself, along which dimension, and which ones."""
-    found = []
-    for item in group:
-        module, handler = item.dep.target.module, item.dep.handler
-        if isinstance(module, (_ConvNd, nn.Linear)) and not graph.is_out_channel_pruning_fn(
-            handler
-        ):
-            dim = 0 if getattr(module, "transposed", False) else 1
-            found.append((module.weight.detach(), dim, list(item.idxs)))
-    return found
-
-
-def _grouped(module: nn.Module) -> bool:
-    """Whether a convolution has groups and is not depthwise: those cannot lose any channel."""
-    if not isinstance(module, _ConvNd) or module.groups == 1:
-        return False
-    return not module.groups == module.in_channels == module.out_channels

@@ -1,0 +1,175 @@
+"""What a group of weights counts for when groups are pruned whole: its norm.
+
+Everything is summed in double precision, a slab of the weights at a time, so that neither size nor
+scale of the weights matters and the extra memory is small.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from autocompress.compression.base import Compression, numel, require_finite
+from autocompress.compression.weighting import Diagonal, Weighting
+from autocompress.errors import SchemeError, unknown
+
+NORMS = ("l2", "l1", "max", "mean")
+"""How the weights of a group make its score: the sum of their squares, for which keeping the best
+groups is the exact projection; or the sum, the largest or the mean of their magnitudes."""
+
+SCOPES = ("joint", "layer")
+"""Whether the groups of all layers compete with each other or only those of one layer."""
+
+_SLAB = 2**17  # elements: a megabyte in double precision, which stays in a core's cache
+
+
+def check_choice(key: str, value: object, accepted: Sequence[str]) -> None:
+    """Raise UnknownName unless a field is one of the accepted words."""
+    if not isinstance(value, str) or value not in accepted:
+        raise unknown(key, value, accepted)
+
+
+def check_count(key: str, value: object) -> None:
+    """Raise SchemeError unless a field is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SchemeError(f"{key} = {value!r} is not an integer of at least 1")
+
+
+def diagonal_of(
+    name: str, weighting: Weighting | None, shapes: tuple[tuple[int, ...], ...]
+) -> list[Tensor | None]:
+    """Return the diagonal norm of each tensor, None where it is the identity.
+
+    Raises:
+        SchemeError: a norm that is not diagonal, or does not fit.
+    """
+    if weighting is None:
+        return [None] * len(shapes)
+    if not isinstance(weighting, Diagonal):
+        raise SchemeError(f"{name} takes a diagonal weighting, not a covariance")
+    weighting.check(shapes)
+    return list(weighting.values)
+
+
+def channel_scores(weight: Tensor, axis: int, norm: str, diagonal: Tensor | None = None) -> Tensor:
+    """Return the score of every slice of a tensor along an axis.
+
+    Args:
+        weight: ``(out, ...)``, any floating dtype.
+        axis: 0 for output channels, 1 for input channels.
+        norm: One of :data:`NORMS`; ``"mean"`` gives the sum, for the caller to divide.
+        diagonal: The norm's weights h, of the tensor's shape: scores are those of ``√h w``.
+
+    Returns:
+        A float64 vector of ``weight.shape[axis]`` scores, on the weight's device.
+
+    Raises:
+        SchemeError: the weights contain NaN or infinity.
+    """
+    width = numel(weight.shape[1:])
+    step = max(1, _SLAB // max(1, width))
+    slabs = _slabs(weight, step, norm, diagonal)
+    if axis == 0:
+        scores = torch.cat([_over(slab.reshape(slab.shape[0], -1), 1, norm) for slab in slabs])
+    else:
+        columns = [_over(slab, 0, norm) for slab in slabs]
+        total = functools.reduce(torch.maximum if norm == "max" else torch.add, columns)
+        scores = _over(total.reshape(total.shape[0], -1), 1, norm)
+    _refuse_nan(scores, weight)
+    return scores
+
+
+def block_scores(
+    weight: Tensor, block: Sequence[int], norm: str, diagonal: Tensor | None = None
+) -> Tensor:
+    """Return the score of every block of a tensor; blocks at its far edges may be cut off.
+
+    Args:
+        weight: Any floating dtype.
+        block: The block's size in each dimension.
+        norm: One of :data:`NORMS`.
+        diagonal: The norm's weights h, of the tensor's shape: scores are those of ``√h w``.
+
+    Returns:
+        A float64 tensor with one element a block, on the weight's device.
+
+    Raises:
+        SchemeError: the weights contain NaN or infinity.
+    """
+    step = block[0] * max(1, _SLAB // max(1, numel(weight.shape[1:]) * block[0]))
+    slabs = _slabs(weight, step, norm, diagonal)
+    scores = torch.cat([_blocks(slab, block, norm) for slab in slabs])
+    _refuse_nan(scores, weight)
+    return scores / block_sizes(weight.shape, block).to(scores) if norm == "mean" else scores
+
+
+def block_sizes(shape: Sequence[int], block: Sequence[int]) -> Tensor:
+    """Return the number of elements (int64) of every block of a tensor of this shape."""
+    sizes = torch.ones((), dtype=torch.int64)
+    for size, side in zip(shape, block, strict=True):
+        edge = torch.full((-(-size // side),), side)
+        edge[-1] = size - side * (edge.numel() - 1)
+        sizes = sizes[..., None] * edge
+    return sizes
+
+
+def _slabs(weight: Tensor, step: int, norm: str, diagonal: Tensor | None) -> Iterator[Tensor]:
+    """Yield what the elements add to their group's score, ``step`` rows at a time, in float64."""
+    for start in range(0, weight.shape[0], step):
+        part = weight.detach()[start : start + step].to(torch.float64, copy=True)
+        part = part.square_() if norm == "l2" else part.abs_()
+        if diagonal is not None:
+            scale = diagonal[start : start + step].to(part)
+            part *= scale if norm == "l2" else scale.sqrt()
+        yield part
+
+
+def _over(values: Tensor, dim: int, norm: str) -> Tensor:
+    """Reduce one dimension."""
+    if values.shape[dim] == 1:
+        return values.squeeze(dim)
+    return values.amax(dim) if norm == "max" else values.sum(dim)
+
+
+def _blocks(slab: Tensor, block: Sequence[int], norm: str) -> Tensor:
+    """Reduce a slab of whole rows of blocks to one element a block."""
+    over = [-size % side for size, side in zip(slab.shape, block, strict=True)]
+    if any(over):  # nothing counts for nothing in all of the norms
+        slab = functional.pad(slab, [n for missing in reversed(over) for n in (0, missing)])
+    for dim, side in enumerate(block):
+        if side > 1:
+            parts = slab.unflatten(dim, (-1, side))
+            slab = _short(parts, dim + 1, norm) if dim else _over(parts, 1, norm)
+    return slab
+
+
+def _short(values: Tensor, dim: int, norm: str) -> Tensor:
+    """Reduce one dimension that may be too short for a reduction to be quick."""
+    if values.shape[dim] > 8:
+        return _over(values, dim, norm)
+    return functools.reduce(torch.maximum if norm == "max" else torch.add, values.unbind(dim))
+
+
+def _refuse_nan(scores: Tensor, weight: Tensor) -> None:
+    """Raise SchemeError if some score is not finite because a weight is not."""
+    if not bool(torch.isfinite(scores).all()):
+        require_finite(weight.detach())
+
+
+def describe(scheme: Compression) -> str:
+    """Return the short form of a scheme, without the fields that are as by default."""
+    shown = [
+        f"{f.name}={_short_value(value)}"
+        for f in dataclasses.fields(scheme)  # type: ignore[arg-type]
+        if f.name != "ties" and (value := getattr(scheme, f.name)) != f.default
+    ]
+    return f"{scheme.name}({', '.join(shown)})"
+
+
+def _short_value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from autocompress.compression.base import Code
+from autocompress.compression.block import BlockCode
 from autocompress.compression.codebook import CodebookCode
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.prune import SparseCode
@@ -130,7 +131,7 @@ def lc_bits(code: Code) -> int:
     """
     if isinstance(code, DenseCode):
         return code.flat.numel() * min(8 * _width(code.flat), 32)
-    own = delta_bits(code.index) if isinstance(code, SparseCode) else code.own_bits()
+    own = delta_bits(code.index) if isinstance(code, (SparseCode, BlockCode)) else code.own_bits()
     return own + sum(map(lc_bits, code.children().values()))
 
 

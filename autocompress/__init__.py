@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         StructurePrune,
         Uniform,
     )
+    from autocompress.compression.extensions import register
+    from autocompress.compression.function import scheme
     from autocompress.config import Sweep
     from autocompress.plan import Plan, Task
     from autocompress.recipe import LC, SGD, Adam, Candidate, Direct, MuSchedule
@@ -89,7 +91,9 @@ _EXPORTS = {
     "metrics": "autocompress.metrics",
     "models": "autocompress.models",
     "plots": "autocompress.report.plots",
+    "register": "autocompress.compression.extensions:register",
     "resume": "autocompress.sweep:resume",
+    "scheme": "autocompress.compression.function:scheme",
     "search": "autocompress.sweep:search",
 }
 
@@ -133,7 +137,9 @@ __all__ = [
     "metrics",
     "models",
     "plots",
+    "register",
     "resume",
+    "scheme",
     "search",
 ]
 

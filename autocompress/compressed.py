@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from autocompress import storage
 from autocompress.compression import Code
+from autocompress.compression.extensions import SchemeLike
 from autocompress.data import Split
 from autocompress.errors import ModelError, PackedFileError
 from autocompress.lc import Evaluation, StepRecord, evaluate
@@ -117,7 +118,11 @@ class Compressed:
 
 
 def load(
-    path: str | PathLike[str], model: nn.Module, *, codes: Iterable[type[Code]] = ()
+    path: str | PathLike[str],
+    model: nn.Module,
+    *,
+    codes: Iterable[type[Code]] = (),
+    schemes: Iterable[SchemeLike] = (),
 ) -> Compressed:
     """Read a packed file back; executes nothing that the file names.
 
@@ -125,13 +130,15 @@ def load(
         path: A file written by :meth:`Compressed.save`.
         model: A module of the same architecture; left untouched, its weights do not matter.
         codes: Code classes of extensions that the file may use.
+        schemes: Schemes of extensions that the file may name. Without its class an extension's
+            scheme stays a placeholder in ``plan``; the weights are the same.
 
     Raises:
         PackedFileError: the file is missing, damaged, not ours, or of another architecture.
     """
     # codes announce little more than the model has: factors, two terms of a sum, their parts
     most = _MOST_ELEMENTS * max(1024, sum(p.numel() for p in model.state_dict().values()))
-    packed = storage.read(path, codes=codes, max_elements=most)
+    packed = storage.read(path, codes=codes, schemes=schemes, max_elements=most)
     decoded = decode(packed.plan, packed.codes)
     result = assemble(model, decoded, packed.rest, source=str(path))
     return Compressed(

@@ -14,6 +14,7 @@ from torch import nn
 from autocompress import yamlio
 from autocompress.analysis import parse_quantity
 from autocompress.catalog import OBJECTIVES, find
+from autocompress.compression import extensions
 from autocompress.data import Data
 from autocompress.errors import ConfigError
 from autocompress.explore.objectives import Objectives
@@ -135,12 +136,15 @@ class Sweep(Settings):
     def load_space(self) -> SearchSpace:
         """Return the search space.
 
+        Schemes of other packages that it names (``module:Class``) are imported.
+
         Raises:
-            ConfigError: it does not exist or cannot be used.
+            ConfigError, SchemeError: it does not exist or cannot be used.
         """
         if isinstance(self.space, SearchSpace):
             return self.space
         if isinstance(self.space, dict):
+            extensions.allow_in(self.space, where="Sweep.space")
             return SearchSpace.from_dict(self.space)
         return SearchSpace.load(self.space)
 

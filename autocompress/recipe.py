@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt
 from torch import nn
 
+from autocompress import yamlio
+from autocompress.compression import extensions
 from autocompress.errors import ConfigError
 from autocompress.plan import Plan, digest_of, require_keys
 from autocompress.settings import Settings
@@ -147,6 +150,19 @@ class Candidate:
         require_keys(data, {"tasks"}, where, optional=("recipe",))
         plan = Plan.from_dict({"tasks": data["tasks"]}, where=where)
         return cls(plan, recipe_from_dict(data.get("recipe", {}), where=f"{where}.recipe"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a candidate, or a plan, from a YAML file of your own.
+
+        Schemes of other packages that it names (``module:Class``) are imported.
+
+        Raises:
+            ConfigError, SchemeError: naming file, key and what would be accepted.
+        """
+        data = yamlio.load(path)
+        extensions.allow_in(data, where=str(path))
+        return cls.from_dict(data, where=str(path))
 
     def digest(self, model: nn.Module) -> str:
         """Return 16 hex digits equal for candidates that are the same modulo symmetry.

@@ -76,7 +76,8 @@ class Session:
     @property
     def context(self) -> TrialContext:
         """What trials share."""
-        return TrialContext(self.model, self.data, self.sweep.latency, self.sweep.metrics)
+        own = self.space.extensions()
+        return TrialContext(self.model, self.data, self.sweep.latency, self.sweep.metrics, own)
 
     def resolved(self) -> dict[str, str]:
         """Return what, besides its settings, makes this sweep what it is."""

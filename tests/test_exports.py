@@ -12,7 +12,7 @@ PUBLIC = {
     "Compressed", "Compression", "Dense", "Direct", "Front", "GlobalRank", "L0Penalty", "L1Ball",
     "L1Penalty", "LC", "LowRank", "MuSchedule", "NMPrune", "Plan", "Prune", "RankSelection", "SGD",
     "StructurePrune", "Sweep", "Task", "Uniform", "__version__", "compress", "data", "errors", "finetune",
-    "lc", "load", "metrics", "models", "plots", "resume", "search",
+    "lc", "load", "metrics", "models", "plots", "register", "resume", "scheme", "search",
 }  # fmt: skip
 
 

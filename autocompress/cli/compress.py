@@ -47,14 +47,14 @@ def compress(
     """
     from rich.console import Console
 
-    from autocompress import api, models, storage, yamlio
+    from autocompress import api, models, storage
     from autocompress import data as datasets
     from autocompress.config import Sweep
     from autocompress.display import observer
     from autocompress.recipe import Candidate
     from autocompress.summaries import show_compressed
 
-    candidate = Candidate.from_dict(yamlio.load(plan), where=str(plan))
+    candidate = Candidate.load(plan)
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}")
     if entropy:

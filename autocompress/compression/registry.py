@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from autocompress.compression import extensions
 from autocompress.compression.base import Code, Compression
 from autocompress.compression.block import BlockCode, BlockPrune
 from autocompress.compression.codebook import Codebook, CodebookCode
@@ -40,14 +42,49 @@ CODES: dict[str, type[Code]] = {
 
 
 def to_dict(compression: Compression) -> dict[str, Any]:
-    """Return the JSON form of a scheme: ``{"scheme": "prune", "density": 0.05}``."""
-    result: dict[str, Any] = {"scheme": compression.name}
+    """Return the JSON form of a scheme: ``{"scheme": "prune", "density": 0.05}``.
+
+    An extension's name is ``module:Class``.
+    """
+    if isinstance(compression, extensions.Unknown):
+        return compression.to_dict()
+    result: dict[str, Any] = {"scheme": name_of(type(compression))}
     for field in dataclasses.fields(compression):  # type: ignore[arg-type]
         value = getattr(compression, field.name)
         if value in (None, ()) and value == field.default:
             continue  # left open, or filled in only when a model is met
         result[field.name] = [to_dict(v) for v in value] if field.name == "of" else _lists(value)
     return result
+
+
+def name_of(cls: type[Compression]) -> str:
+    """Return the name of a class of schemes in JSON and YAML."""
+    return cls.name if SCHEMES.get(cls.name) is cls else extensions.reference(cls)
+
+
+def find_scheme(name: object, *, where: str = "") -> type[Compression]:
+    """Return a class of schemes by name; imports nothing.
+
+    Where files are read that came from elsewhere, it is ``Unknown`` for an extension that is not
+    known here; see :mod:`autocompress.compression.extensions`.
+
+    Raises:
+        UnknownName: there is no such scheme.
+        SchemeError: an extension that is not known here.
+    """
+    if isinstance(name, str) and ":" in name:
+        found = extensions.find(name)
+        if found is None and not extensions.keeps_unknown():
+            prefix = f"{where}: " if where else ""
+            raise SchemeError(
+                f"{prefix}scheme {name!r} is code of another package, which is only imported for a "
+                f"plan, search space or sweep of your own: read those with Candidate.load, "
+                f"SearchSpace.load or Sweep, or hand the class to autocompress.register"
+            )
+        return found or extensions.Unknown
+    if not isinstance(name, str) or name not in SCHEMES:
+        raise unknown("scheme", name, [*SCHEMES, "module:Class"], where=where)
+    return SCHEMES[name]
 
 
 def from_dict(data: Mapping[str, Any], *, where: str = "") -> Compression:
@@ -65,9 +102,10 @@ def from_dict(data: Mapping[str, Any], *, where: str = "") -> Compression:
     if not isinstance(data, Mapping) or "scheme" not in data:
         raise SchemeError(f"{prefix}a scheme is a mapping with the key 'scheme', not {data!r}")
     name = data["scheme"]
-    if not isinstance(name, str) or name not in SCHEMES:
-        raise unknown("scheme", name, SCHEMES, where=where)
-    cls = SCHEMES[name]
+    cls = find_scheme(name, where=where)
+    if cls is extensions.Unknown:
+        rest = {key: value for key, value in data.items() if key != "scheme"}
+        return extensions.Unknown(name, json.dumps(rest))
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in data.items():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
+import sys
 from typing import Any, cast
 
 import cloudpickle
 
-from autocompress.compression import registry
+from autocompress.compression import extensions, registry
 from autocompress.data import DataSpec, load_spec
 from autocompress.errors import ExecutorError
 from autocompress.explore.trial import RunJob, TrialContext, run_job
@@ -54,11 +56,16 @@ def pack(context: TrialContext, run: RunJob = run_job) -> bytes:
 
 def unpack(payload: bytes) -> tuple[TrialContext, RunJob]:
     """Inverse of :func:`pack`; only ever called on bytes that came from the parent process."""
+    here = os.getcwd()
+    if here not in sys.path:  # where the parent finds the user's own modules, too
+        sys.path.append(here)
     sent = cloudpickle.loads(payload)
     for name, entries in sent["registries"].items():
         for key, entry in entries.items():
             _REGISTRIES[name].setdefault(key, entry)
     context: TrialContext = sent["context"]
+    for extension in context.schemes:
+        extensions.register(extension)
     if sent["spec"] is not None:
         data = load_spec(DataSpec.from_dict(sent["spec"]), sent["device"])
     else:

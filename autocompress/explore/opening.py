@@ -13,6 +13,7 @@ from typing import Any, Self
 import optuna
 from optuna.study import StudyDirection
 
+from autocompress.compression import extensions
 from autocompress.errors import RunError
 from autocompress.explore.database import Database
 from autocompress.explore.objectives import Objectives
@@ -76,7 +77,8 @@ class Setup:
             )
         values = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         values["objectives"] = Objectives.from_dict(data["objectives"], where=where)
-        values["space"] = SearchSpace.from_dict(data["space"], source=f"{where}: space")
+        with extensions.reading():  # a database is no reason to import anybody's code
+            values["space"] = SearchSpace.from_dict(data["space"], source=f"{where}: space")
         return cls(**values)
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from autocompress.compression import SCHEMES, Compression, from_dict, to_dict
+from autocompress.compression import SCHEMES, Compression, extensions, from_dict, to_dict
+from autocompress.compression.registry import find_scheme, name_of
 from autocompress.errors import ConfigError, unknown
 from autocompress.explore.grammar import parse, unique
 from autocompress.explore.ranges import Choice, Chooser, Constant, Listing, Node
@@ -164,22 +165,25 @@ def parse_scheme(data: Any, where: str) -> Node:
     if isinstance(data, Node):
         return data
     if isinstance(data, Compression):
+        _register(data)
         data = to_dict(data.unbound())
     if isinstance(data, Mapping) and set(data) == {"choice"}:
         return Choice(_labelled(data["choice"], f"{where}.choice"))
     if not isinstance(data, Mapping) or "scheme" not in data:
         raise ConfigError(f"{where}: a scheme is a mapping with the key 'scheme', not {data!r}")
     name = data["scheme"]
-    if name not in SCHEMES:
-        raise unknown("scheme", name, SCHEMES, where=where)
+    cls = find_scheme(name, where=where)
     # what is filled in by bind() is not shown, nor said
-    fields = [f.name for f in dataclasses.fields(SCHEMES[name]) if f.repr]  # type: ignore[arg-type]
+    fields = [f.name for f in dataclasses.fields(cls) if f.repr]  # type: ignore[arg-type]
+    if cls is extensions.Unknown:  # whose fields are not known either
+        fields = list(data)
     for key in data:
         if key != "scheme" and key not in fields:
             raise unknown(f"key of scheme {name!r}", key, fields, where=where)
-    hints = get_type_hints(SCHEMES[name])
-    integers = {key for key in fields if _whole(hints[key])}
-    data = {**data, **_ranges(SCHEMES[name], data)}
+    hints = get_type_hints(cls)
+    integers = {key for key in fields if _whole(hints.get(key))}
+    if cls is not extensions.Unknown:
+        data = {**data, **_ranges(cls, data)}
     nodes = tuple(
         (key, parse(value, f"{where}.{key}", integers=integers, key=key))
         for key, value in data.items()
@@ -187,6 +191,15 @@ def parse_scheme(data: Any, where: str) -> Node:
     )
     inner = Listing(_labelled(data["of"], f"{where}.of")) if "of" in data else None
     return SchemeNode(name, nodes, inner)
+
+
+def _register(scheme: Compression) -> None:
+    """Make a scheme object's class known: whoever put it into a space wants it tried."""
+    if name_of(type(scheme)) not in SCHEMES and not isinstance(scheme, extensions.Unknown):
+        extensions.register(type(scheme))
+    for term in getattr(scheme, "of", ()):
+        if isinstance(term, Compression):
+            _register(term)
 
 
 def _whole(hint: Any) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from autocompress import catalog, yamlio
+from autocompress.compression import Compression, extensions
 from autocompress.errors import ConfigError
 from autocompress.explore.grammar import parse
 from autocompress.explore.ranges import Choice, Chooser, Constant, Node, Record
@@ -156,6 +157,12 @@ class SearchSpace:
                 for values, weighting in option.corners():
                     group.tasks(option, values, weighting)
 
+    def extensions(self) -> tuple[type[Compression], ...]:
+        """Return the schemes of other packages that candidates may have."""
+        names = extensions.names_in(self.to_dict()["layers"])
+        found = [extensions.find(name) for name in dict.fromkeys(names)]
+        return tuple(cls for cls in found if cls is not None)
+
     def weights(self, layers: Layers) -> dict[str, dict[str, float]]:
         """Return the probabilities of unequally weighted options, by parameter name.
 
@@ -198,8 +205,12 @@ class SearchSpace:
     def load(cls, name: str | Path) -> Self:
         """Read a space from a YAML file, given by path or by the name of a ready-made one.
 
+        Schemes of other packages that it names (``module:Class``) are imported.
+
         Raises:
             ConfigError, SchemeError: naming file, key, value and what is accepted.
         """
         path = catalog.find(catalog.SPACES, name)
-        return cls.from_dict({"name": path.stem, **yamlio.load(path)}, source=str(path))
+        data = yamlio.load(path)
+        extensions.allow_in(data, where=str(path))
+        return cls.from_dict({"name": path.stem, **data}, source=str(path))

@@ -18,6 +18,7 @@ from torch import nn
 from autocompress import yamlio
 from autocompress.api import compress
 from autocompress.compressed import Compressed
+from autocompress.compression import Compression
 from autocompress.data import Data
 from autocompress.errors import AutocompressError, PackedFileError
 from autocompress.explore.record import Status
@@ -73,12 +74,14 @@ class TrialContext:
         data: The data.
         latency: How latency is measured.
         metrics: Metrics of the user's own, besides the built-in ones.
+        schemes: Schemes of other packages that candidates may name: those of the search space.
     """
 
     model: nn.Module
     data: Data
     latency: LatencySettings = field(default_factory=LatencySettings)
     metrics: tuple[Metric, ...] = ()
+    schemes: tuple[type[Compression], ...] = ()
 
     def measure(self, names: Iterable[str], compressed: Compressed) -> dict[str, float]:
         """Measure a compressed model by metrics' names, built-in or the user's own."""

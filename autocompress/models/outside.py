@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +12,7 @@ from torch import nn
 
 from autocompress.data import Data
 from autocompress.errors import ModelError, unknown
+from autocompress.outside import find
 
 # these two answer with a tuple in training mode unless told not to
 _TORCHVISION_OPTIONS: dict[str, dict[str, Any]] = {
@@ -62,7 +59,7 @@ def from_factory(path: str, data: Data | None, seed: int) -> nn.Module:
     Raises:
         ModelError: It cannot be imported, called, or does not give an ``nn.Module``.
     """
-    factory = _find(path)
+    factory = find(path, "model", ModelError, "module:factory")
     if isinstance(factory, nn.Module):
         return copy.deepcopy(factory)
     if not callable(factory):
@@ -78,29 +75,6 @@ def from_factory(path: str, data: Data | None, seed: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ModelError(f"model {path!r} gave {type(model).__name__}, not a torch.nn.Module")
     return model
-
-
-def _find(path: str) -> object:
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise ModelError(f"model {path!r}: expected module:factory")
-    here = os.getcwd()
-    sys.path.insert(0, here)  # a console script, unlike `python -m`, does not look here
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the module's own code runs
-        raise ModelError(
-            f"model {path!r}: cannot import {module_name!r} (from Python's path or {here}): "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    finally:
-        sys.path.remove(here)
-    if not hasattr(module, attribute):
-        near = difflib.get_close_matches(attribute, dir(module), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ModelError(f"model {path!r}: module {module_name!r} has no {attribute!r}{hint}")
-    found: object = getattr(module, attribute)
-    return found
 
 
 def _takes_data(path: str, factory: Callable[..., Any]) -> bool:

@@ -130,6 +130,10 @@ def described(value: object) -> tuple[torch.dtype, tuple[int, ...]]:
 
 def as_dtype(raw: Tensor, dtype: torch.dtype) -> Tensor:
     """Return bytes (uint8, aligned) as a tensor of another dtype."""
+    if raw.numel() == 0:  # NumPy may give it strides that cannot be viewed
+        return torch.zeros(0, dtype=dtype)
+    if not raw.numel():  # its stride may be one that view() does not accept
+        return torch.zeros(0, dtype=dtype)
     return raw != 0 if dtype == torch.bool else raw.view(dtype)
 
 
@@ -143,7 +147,7 @@ def dtype_code(tensor: Tensor) -> str:
 def to_bytes(tensor: Tensor) -> tuple[str, bytes]:
     """Return a tensor's dtype and its elements in row-major order, little endian."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    if not flat.numel():  # an empty tensor's stride may be one that view() does not accept
+    if not flat.numel():
         return dtype_code(tensor), b""
     return dtype_code(tensor), flat.view(torch.uint8).numpy().tobytes()
 

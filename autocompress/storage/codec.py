@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from autocompress.compression import extensions
 from autocompress.compression.base import Code, numel
 from autocompress.compression.registry import CODES
 
@@ -70,8 +71,8 @@ def decode(
 
 
 def known(codes: Iterable[type[Code]] = ()) -> dict[str, type[Code]]:
-    """Return the code classes by kind, the built-in ones and ``codes``."""
-    return CODES | {code.kind: code for code in codes}
+    """Return the code classes by kind: built-in ones, those of known schemes, and ``codes``."""
+    return extensions.codes() | CODES | {code.kind: code for code in codes}
 
 
 def take_apart(code: Code, store: Callable[[str, Tensor], Any], path: str = "") -> Node:

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
+from autocompress.compression import extensions
 from autocompress.compression.base import Code, numel
 from autocompress.errors import (
     AutocompressError,
@@ -124,6 +125,7 @@ def read(
     path: str | os.PathLike[str],
     codes: Iterable[type[Code]] = (),
     *,
+    schemes: Iterable[extensions.SchemeLike] = (),
     max_elements: int = codec.MAX_ELEMENTS,
 ) -> PackedModel:
     """Read a packed file; its weights decode to exactly the bits that were packed.
@@ -131,6 +133,8 @@ def read(
     Args:
         path: The file, entropy-coded or not.
         codes: Code classes of your own that the file may hold, besides the built-in ones.
+        schemes: Schemes of your own that the file may name, and whose codes it may hold. One that
+            is not known here stays a placeholder in the plan: decoding needs the codes only.
         max_elements: Largest number of elements that the codes may announce, all nodes of all
             trees together: a file of a few bytes can announce terabytes of zeros.
 
@@ -144,7 +148,8 @@ def read(
     """
     content = container.load(path)
     try:
-        return _unpack(content, codec.known(codes), max_elements)
+        with extensions.reading(schemes):
+            return _unpack(content, codec.known(codes), max_elements)
     except MissingExtra:
         raise
     except (AutocompressError, *codec.CONTRADICTIONS) as error:

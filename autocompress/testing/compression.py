@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,14 @@ import torch
 from torch import Tensor
 
 from autocompress.compression.base import Code, Compression, Tensors, shapes_of
-from autocompress.compression.registry import SCHEMES, from_dict, to_dict
+from autocompress.compression.extensions import EXTENSIONS, Unknown, reference
+from autocompress.compression.registry import from_dict, name_of, to_dict
 from autocompress.errors import SchemeError
+from autocompress.outside import find
 from autocompress.plan import Plan, Task
 from autocompress.storage import PackedModel, codec, read, write
+
+_CODER = importlib.util.find_spec("constriction") is not None
 
 
 def default_weights() -> list[Tensors]:
@@ -50,7 +55,8 @@ class CompressionContract(ABC):
     """What every scheme must do; subclass as ``Test...`` and give :meth:`make`.
 
     Attributes:
-        codes: Code classes of your own that the schemes produce.
+        codes: Code classes of your own that the schemes produce and do not name themselves, in
+            their ``codes``.
         optimal: Whether ``project`` returns the nearest weights that the scheme can express. Set
             False for penalties, heuristics and local optima.
     """
@@ -159,7 +165,7 @@ class CompressionContract(ABC):
         for scheme, weights in self.cases():
             code = scheme.project(weights, mu=1.0)
             node, tensors = codec.encode(code, "x")
-            again = codec.decode(json.loads(json.dumps(node)), tensors, self.codes)
+            again = codec.decode(json.loads(json.dumps(node)), tensors, self._codes(scheme))
             assert _same(again.decode(), code.decode()), scheme.describe()
             assert again.bits() == code.bits()
 
@@ -168,13 +174,13 @@ class CompressionContract(ABC):
     ) -> None:
         for number, (scheme, weights) in enumerate(self.cases()):
             _register(monkeypatch, scheme)
-            names = tuple(f"p{i}" for i in range(len(weights)))
-            code = scheme.project(weights, mu=1.0)
-            model = PackedModel(Plan([Task("task", names, scheme)]), {"task": code}, {})
-            write(tmp_path / f"{number}", model)
-            again = read(tmp_path / f"{number}", self.codes)
-            assert _same(tuple(again.weights().values()), code.decode()), scheme.describe()
-            assert again.plan == model.plan
+            model = self._packed(scheme, weights)
+            for entropy in (False, True) if _CODER else (False,):
+                write(tmp_path / f"{number}", model, entropy=entropy)
+                again = read(tmp_path / f"{number}", self._codes(scheme))
+                decoded = tuple(again.weights().values())
+                assert _same(decoded, model.codes["task"].decode()), scheme.describe()
+                assert again.plan == model.plan
 
     def test_bits_are_what_the_buffers_take(self) -> None:
         for scheme, weights in self.cases():
@@ -190,11 +196,12 @@ class CompressionContract(ABC):
             for name in tensors:
                 others = {k: v for k, v in tensors.items() if k != name}
                 with pytest.raises(ValueError, match=r"."):
-                    codec.decode(node, others, self.codes).decode()
+                    codec.decode(node, others, self._codes(scheme)).decode()
             for name, tensor in tensors.items():
                 if tensor.numel():
+                    damaged = tensors | {name: tensor[:-1]}
                     with pytest.raises(ValueError, match=r"."):
-                        codec.decode(node, tensors | {name: tensor[:-1]}, self.codes).decode()
+                        codec.decode(node, damaged, self._codes(scheme)).decode()
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_weights_that_are_not_finite_are_refused(self, value: float) -> None:
@@ -208,8 +215,28 @@ class CompressionContract(ABC):
         for scheme in self.make():
             _register(monkeypatch, scheme)
             written = to_dict(scheme)
-            assert written["scheme"] == scheme.name
+            assert written["scheme"] == name_of(type(scheme))
             assert from_dict(json.loads(json.dumps(written))) == scheme
+
+    def test_names_of_extensions_lead_to_them(self) -> None:
+        """``module:Class`` in a plan finds the class; a class inside a function has no name."""
+        for scheme in self.make():
+            name = name_of(type(scheme))
+            if ":" in name and "<locals>" not in name:
+                found = find(name, "scheme", SchemeError)
+                assert found is type(scheme) or type(found) is type(scheme) or callable(found), name
+
+    def test_files_can_be_read_without_the_scheme(self, tmp_path: Path) -> None:
+        """Whoever is sent a packed file needs its codes, not the scheme that made them."""
+        for number, (scheme, weights) in enumerate(self.cases()):
+            if ":" not in name_of(type(scheme)):
+                continue
+            model = self._packed(scheme, weights)
+            write(tmp_path / f"{number}", model)
+            again = read(tmp_path / f"{number}", self._codes(scheme))
+            assert isinstance(again.plan.tasks[0].compression, (Unknown, type(scheme)))
+            assert again.plan.to_dict() == model.plan.to_dict()
+            assert _same(tuple(again.weights().values()), tuple(model.weights().values()))
 
     def test_the_canonical_scheme_has_the_same_solutions(self) -> None:
         for scheme, weights in self.cases():
@@ -219,6 +246,14 @@ class CompressionContract(ABC):
             ours, theirs = (s.project(weights, mu=1.0) for s in (scheme, simple))
             assert self._no_worse(ours, weights, error(theirs, weights)), scheme.describe()
             assert self._no_worse(theirs, weights, error(ours, weights)), scheme.describe()
+
+    def _packed(self, scheme: Compression, weights: Tensors) -> PackedModel:
+        names = tuple(f"p{i}" for i in range(len(weights)))
+        code = scheme.project(weights, mu=1.0)
+        return PackedModel(Plan([Task("task", names, scheme)]), {"task": code}, {})
+
+    def _codes(self, scheme: Compression) -> tuple[type[Code], ...]:
+        return (*self.codes, *scheme.codes)
 
     def _no_worse(self, code: Code, weights: Tensors, bound: float) -> bool:
         """Whether a code's error is at most ``bound``, up to rounding in the weights' dtype."""
@@ -243,8 +278,9 @@ def _accepts(scheme: Compression, weights: Tensors) -> bool:
 
 
 def _register(monkeypatch: pytest.MonkeyPatch, scheme: Compression) -> None:
-    """Make an extension's scheme known for one test; those inside it must be known or nested."""
-    monkeypatch.setitem(SCHEMES, scheme.name, type(scheme))
+    """Make an extension's scheme known for one test, and those inside it."""
+    if ":" in name_of(type(scheme)):
+        monkeypatch.setitem(EXTENSIONS, reference(type(scheme)), type(scheme))
     for inner in getattr(scheme, "of", ()):
         _register(monkeypatch, inner)
 

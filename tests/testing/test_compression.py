@@ -229,13 +229,13 @@ def test_schemes_that_can_be_changed_fail() -> None:
 def test_extension_schemes_are_forgotten_after_the_test(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from autocompress.compression.registry import SCHEMES
+    from autocompress.compression.extensions import EXTENSIONS, reference
 
-    before = dict(SCHEMES)
+    before = dict(EXTENSIONS)
     with monkeypatch.context() as context:
         suite(Bad("none")).test_schemes_survive_json(context)
-        assert SCHEMES["test-bad"] is Bad
-    assert before == SCHEMES
+        assert EXTENSIONS[reference(Bad)] is Bad
+    assert before == EXTENSIONS
 
 
 def test_schemes_that_accept_no_weights_say_so() -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from autocompress.compression.base import Compression, numel, require_finite
 from autocompress.compression.weighting import Diagonal, Weighting
-from autocompress.errors import SchemeError, unknown
+from autocompress.errors import SchemeError
 
 NORMS = ("l2", "l1", "max", "mean")
 """How the weights of a group make its score: the sum of their squares, for which keeping the best
@@ -29,9 +29,9 @@ _SLAB = 2**17  # elements: a megabyte in double precision, which stays in a core
 
 
 def check_choice(key: str, value: object, accepted: Sequence[str]) -> None:
-    """Raise UnknownName unless a field is one of the accepted words."""
+    """Raise SchemeError unless a field is one of the accepted words."""
     if not isinstance(value, str) or value not in accepted:
-        raise unknown(key, value, accepted)
+        raise SchemeError(f"{key} = {value!r}: accepted is one of {', '.join(accepted)}")
 
 
 def check_count(key: str, value: object) -> None:

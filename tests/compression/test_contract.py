@@ -61,7 +61,34 @@ class TestCodebook(CompressionContract):
 class TestLowRank(CompressionContract):
     def make(self) -> list[Compression]:
         ranks = [c.LowRank(1), c.LowRank(3), c.LowRank(100)]
-        return [*ranks, c.LowRank(1, conv="spatial"), c.LowRank(4, conv="spatial")]
+        spatial = [c.LowRank(1, conv="spatial"), c.LowRank(4, conv="spatial")]
+        shares = [c.LowRank(rank_fraction=0.4), c.LowRank(parameters=0.5)]
+        return [*ranks, *spatial, *shares]
+
+
+class TestLowRankByEnergy(CompressionContract):
+    optimal = False  # weights of more energy in fewer directions get a lower rank
+
+    def make(self) -> list[Compression]:
+        return [c.LowRank(energy=energy) for energy in (0.3, 0.9, 1.0)]
+
+
+class TestRankSelection(CompressionContract):
+    optimal = False  # a penalty
+
+    def make(self) -> list[Compression]:
+        costs = [c.RankSelection(alpha) for alpha in (1e-9, 0.01, 1e9)]
+        return [*costs, c.RankSelection(0.05, conv="spatial", least=1)]
+
+
+class TestGlobalRank(CompressionContract):
+    def make(self) -> list[Compression]:
+        return [c.GlobalRank(budget) for budget in (0.45, 0.7, 1.0)]
+
+    def weights(self) -> list[Tensors]:
+        normal = torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(0))
+        scaled = tuple(w * 2.0**i for i, w in enumerate(normal))
+        return [*super().weights(), scaled, (*scaled, normal[0].reshape(12, 4, 2, 2))]
 
 
 class TestStructurePrune(CompressionContract):

@@ -29,6 +29,9 @@ simple = st.one_of(
     densities.map(c.Prune),
     st.integers(1, 300).map(c.Codebook),
     st.builds(c.LowRank, st.integers(1, 50), st.sampled_from(["channel", "spatial"])),
+    st.floats(0.01, 1).map(lambda share: c.LowRank(rank_fraction=share)),
+    st.builds(c.RankSelection, st.floats(1e-9, 1), st.sampled_from(["storage", "flops"])),
+    st.builds(c.GlobalRank, st.floats(0.01, 1), st.sampled_from(["parameters", "flops"])),
     st.sampled_from(["float16", "bfloat16"]).map(c.Cast),
 )
 schemes: st.SearchStrategy[Compression] = st.recursive(
@@ -78,6 +81,7 @@ def test_defaults_may_be_left_out() -> None:
 def test_names() -> None:
     assert set(SCHEMES) == {
         "dense", "prune", "codebook", "low-rank", "structure-prune", "cast", "compose", "additive",
+        "rank-selection", "global-rank",
     }  # fmt: skip
     assert set(CODES) == {"dense", "sparse", "codebook", "lowrank", "structure", "additive"}
     assert all(scheme.name == name for name, scheme in SCHEMES.items())

@@ -18,6 +18,7 @@ from autocompress.data import Data
 from autocompress.errors import AutocompressWarning, ModelError
 from autocompress.evaluation import Loss
 from autocompress.lc.loop import OnStep
+from autocompress.lc.regularizers import bind
 from autocompress.plan import Plan, digest_of
 from autocompress.recipe import LC, Recipe
 from autocompress.storage import checkpoint as checkpoints
@@ -70,6 +71,8 @@ def compress(
     plan.resolve(model)  # a plan that does not fit the model is told before anything runs
     models.check(model, data)
     resolved = plan.resolve(model, example)
+    if isinstance(recipe, LC):
+        bind(model, recipe.regularizers)  # patterns that match nothing are told now
     for remark in resolved.remarks(model):
         warnings.warn(remark, AutocompressWarning, stacklevel=2)
     measured = calibrate(model, resolved, data, loss=loss) if statistics is None else statistics

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autocompress.compression import Compression, Dense, from_dict, to_dict
 from autocompress.compression.base import Facts, Shapes, shapes_of
-from autocompress.errors import ConfigError, PlanError, SchemeError, UnknownName, unknown
+from autocompress.errors import ConfigError, PlanError, SchemeError, unknown
 from autocompress.facts import find_facts
 from autocompress.layers import LayerInfo, find_layers
 
@@ -112,7 +112,7 @@ class Plan:
         owner: dict[str, str] = {}
         resolved = []
         for task in self.tasks:
-            names = _match(task, params, layers)
+            names = match(task.params, model, f"task {task.name!r}")
             if task.compression.structured:
                 names = _with_channel_params(task, names, layers)
             for name in names:
@@ -236,15 +236,24 @@ def _task(item: Any, where: str) -> Task:
     return Task(str(item["name"]), item["params"], compression, weighting)
 
 
-def _match(
-    task: Task, params: Mapping[str, Tensor], layers: tuple[LayerInfo, ...]
-) -> tuple[str, ...]:
-    """Return the parameters a task's names and patterns select, in the model's order."""
+def match(patterns: Iterable[str], model: nn.Module, who: str) -> tuple[str, ...]:
+    """Return the parameters that names and patterns select, in the model's order.
+
+    Args:
+        patterns: By the rules of :class:`Task`.
+        model: The model.
+        who: Whose patterns these are, for error messages.
+
+    Raises:
+        PlanError, UnknownName: a name or pattern without a parameter, or none is left.
+    """
+    params = dict(model.named_parameters())
+    layers = find_layers(model)
     matchable = {layer.weight for layer in layers} | {
         layer.bias for layer in layers if layer.bias is not None
     }
     chosen: set[str] = set()
-    for pattern in task.params:
+    for pattern in patterns:
         negative, text = pattern.startswith("!"), pattern.removeprefix("!")
         exact = text in params
         found = {text} if exact else set(fnmatch.filter(matchable, text))
@@ -252,18 +261,14 @@ def _match(
             if any(char in text for char in "*?["):
                 available = ", ".join(sorted(matchable)) or "none"
                 raise PlanError(
-                    f"task {task.name!r}: pattern {pattern!r} matches no layer's parameter; "
+                    f"{who}: pattern {pattern!r} matches no layer's parameter; "
                     f"the model's are {available}"
                 )
-            raise _unknown_param(task, text, params)
+            raise unknown("parameter", text, params, where=who)
         chosen = chosen - found if negative else chosen | found
     if not chosen:
-        raise PlanError(f"task {task.name!r}: {', '.join(task.params)} leaves no parameter")
+        raise PlanError(f"{who}: {', '.join(patterns)} leaves no parameter")
     return tuple(name for name in params if name in chosen)
-
-
-def _unknown_param(task: Task, name: str, params: Mapping[str, Tensor]) -> UnknownName:
-    return unknown("parameter", name, params, where=f"task {task.name!r}")
 
 
 def _with_channel_params(

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from torch import nn
 
 from autocompress import yamlio
 from autocompress.compression import extensions
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, unknown
 from autocompress.plan import Plan, digest_of, require_keys
+from autocompress.regularizers import REGULARIZERS, Regularizer
 from autocompress.settings import Settings
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -70,7 +78,18 @@ class Adam(Settings):
     weight_decay: NonNegative = 0.0
 
 
+_TERMS = "regularizers"
 Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+
+
+def _regularizer(value: object) -> object:
+    """Build a regularizer from its JSON form; ``name`` says which."""
+    if isinstance(value, Regularizer) or not isinstance(value, Mapping):
+        return value
+    name = value.get("name")
+    if name not in REGULARIZERS:
+        raise unknown("regularizer", name, REGULARIZERS)
+    return REGULARIZERS[name](**value)
 
 
 def _schedule(value: object) -> object:
@@ -92,6 +111,7 @@ class LC(Settings):
         batch_size: Training batch size, samples.
         tolerance: Stop, converged, once ‖w − Δ(Θ)‖ ≤ tolerance · ‖w‖.
         amp: Run the L step's forward pass under bfloat16 autocast.
+        regularizers: Terms added to the L step's loss, see :mod:`autocompress.regularizers`.
     """
 
     method: Literal["lc"] = "lc"
@@ -104,6 +124,15 @@ class LC(Settings):
     batch_size: PositiveInt = 128
     tolerance: NonNegative = 1e-4
     amp: bool = False
+    regularizers: tuple[
+        Annotated[SerializeAsAny[Regularizer], BeforeValidator(_regularizer)], ...
+    ] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_regularizers(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the key out where there are none: recipes without any keep their digests."""
+        data: dict[str, Any] = handler(self)
+        return data if self.regularizers else {k: v for k, v in data.items() if k != _TERMS}
 
 
 class Direct(Settings):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from autocompress.errors import ConfigError
-from autocompress.explore.ranges import Choice, Constant, Node, Range, Record, Scalar
+from autocompress.explore.ranges import Choice, Constant, Listing, Node, Range, Record, Scalar
 from autocompress.plan import require_keys
 
 
@@ -14,8 +14,8 @@ def parse(data: Any, where: str, *, integers: Collection[str] = (), key: str = "
     """Build a node from YAML data.
 
     A mapping with ``low`` and ``high`` (and perhaps ``log``, ``step``, ``type``) is a range, one
-    with ``choice`` a choice, any other mapping a record; anything else is a constant. Nodes are
-    taken as they are, so Python code may mix both.
+    with ``choice`` a choice, any other mapping a record, a list with mappings in it a listing;
+    anything else is a constant. Nodes are taken as they are, so Python code may mix both.
 
     Args:
         data: The data.
@@ -28,6 +28,9 @@ def parse(data: Any, where: str, *, integers: Collection[str] = (), key: str = "
     """
     if isinstance(data, Node):
         return data
+    if isinstance(data, Sequence) and any(isinstance(item, (Mapping, Node)) for item in data):
+        nodes = [parse(v, f"{where}[{i}]", integers=integers) for i, v in enumerate(data)]
+        return Listing(tuple(zip(unique([_label(node) for node in nodes]), nodes, strict=True)))
     if not isinstance(data, Mapping):
         return Constant(list(data) if isinstance(data, tuple) else data)
     if "low" in data or "high" in data:
@@ -71,7 +74,7 @@ def _choice(items: Any, where: str, integers: Collection[str], key: str) -> Choi
         for i, item in enumerate(items)
     ]
     named = iter(unique([_label(n) for n in nodes if not isinstance(n, Constant)]))
-    labels = [n.value if isinstance(n, Constant) else next(named) for n in nodes]
+    labels = [_value(n) if isinstance(n, Constant) else next(named) for n in nodes]
     for i, label in enumerate(labels):
         if not isinstance(label, Scalar):
             raise ConfigError(f"{where}.choice[{i}] = {label!r}: a list cannot be chosen")
@@ -80,8 +83,17 @@ def _choice(items: Any, where: str, integers: Collection[str], key: str) -> Choi
     return Choice(tuple(zip(labels, nodes, strict=True)))
 
 
+def _value(node: Constant) -> Any:
+    """Return what a chooser picks a constant by: itself, or "none" for an empty list."""
+    return "none" if node.value == [] else node.value
+
+
 def _label(node: Node) -> str:
     """Name a choice that is not a plain value: by its constant ``name`` or ``scheme`` if any."""
+    if isinstance(node, Listing):
+        return "+".join(label for label, _ in node.items)
+    if isinstance(node, Constant):
+        return str(node.value)
     fields = dict(node.fields) if isinstance(node, Record) else {}
     for key in ("name", "scheme", "method"):
         if isinstance(found := fields.get(key), Constant):

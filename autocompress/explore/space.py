@@ -24,6 +24,7 @@ from autocompress.recipe import (
     Recipe,
     recipe_from_dict,
 )
+from autocompress.regularizers import REGULARIZERS
 
 
 def _whole(annotation: Any) -> bool:
@@ -35,7 +36,7 @@ def _whole(annotation: Any) -> bool:
 
 _INTEGERS = {
     name
-    for settings in (LC, MuSchedule, SGD, Adam)
+    for settings in (LC, MuSchedule, SGD, Adam, *REGULARIZERS.values())
     for name, info in settings.model_fields.items()
     if _whole(info.annotation)
 }

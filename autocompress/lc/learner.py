@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from autocompress.data import Data
 from autocompress.evaluation import Evaluation, Loss, evaluate
 from autocompress.lc.penalty import Penalty
+from autocompress.lc.regularizers import bind
 from autocompress.recipe import LC, SGD, Adam
 
 _SAMPLE = 4096
@@ -79,6 +80,7 @@ class Trainer:
         optimizer = make_optimizer(model, self._recipe.optimizer, budget.lr, penalty)
         params = [p for group in optimizer.param_groups for p in group["params"]]
         device = params[0].device
+        terms = bind(model, self._recipe.regularizers)
         precision = (
             torch.autocast(device.type, torch.bfloat16) if self._recipe.amp else nullcontext()
         )
@@ -94,7 +96,11 @@ class Trainer:
                     loss = self._loss(model(inputs), labels)
                 loss.backward()
                 penalty.subtract_pull()
+                if terms is not None:
+                    terms.add_gradients()
                 optimizer.step()
+                if terms is not None:
+                    terms.shrink(budget.lr)
                 losses.append(loss.detach())
             total += float(torch.stack(losses).sum(dtype=torch.float64))
             iterations += len(losses)

@@ -44,14 +44,14 @@ class Penalty:
     def subtract_pull(self) -> None:
         """Subtract ``mu Δ(Θ) + λ`` from the parameters' ``.grad``."""
         if self.params:
-            torch._foreach_sub_([_grad(p) for p in self.params], self._pull)
+            torch._foreach_sub_([grad_of(p) for p in self.params], self._pull)
 
     @torch.no_grad()
     def add_grad(self) -> None:
         """Add the whole gradient to the parameters' ``.grad``; call it after ``backward``."""
         if self.params:
             weights = [p.detach() for p in self.params]
-            torch._foreach_add_([_grad(p) for p in self.params], weights, alpha=self.mu)
+            torch._foreach_add_([grad_of(p) for p in self.params], weights, alpha=self.mu)
             self.subtract_pull()
 
     @torch.no_grad()
@@ -64,7 +64,8 @@ class Penalty:
         return total
 
 
-def _grad(param: nn.Parameter) -> Tensor:
+def grad_of(param: nn.Parameter) -> Tensor:
+    """Return a parameter's ``.grad``, zeros now if it had none."""
     if param.grad is None:
         param.grad = torch.zeros_like(param)
     return param.grad

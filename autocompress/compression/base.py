@@ -105,7 +105,8 @@ class Code(ABC):
         differ from tensor to tensor.
 
         Args:
-            meta: The code's :meth:`meta`.
+            meta: The code's :meth:`meta`; when a file is read, it comes from there and has not been
+                checked by :meth:`restore` yet.
         """
         del meta
         return ()

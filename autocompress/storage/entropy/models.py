@@ -45,19 +45,21 @@ def integers(coder: Coder, symbols: Ints, size: int, runs: Sequence[int]) -> Int
     Args:
         coder: Where to, or where from.
         symbols: In ``[0, size)``; a decoder only looks at how many there are.
-        size: Number of different symbols, at most 2³².
+        size: Number of different symbols, at most 2⁶³.
         runs: Lengths of the parts that the symbols consist of.
     """
     if symbols.size == 0 or size <= 1:
         return symbols * 0
     width = (size - 1).bit_length()
+    if width > 63:
+        raise ValueError(f"an alphabet of {width} bits")
     choice = _cheapest(symbols, size, runs) if coder.writing else Choice(0, 0, False)
     choice = _header(coder, choice, width, runs)
     return _integers(coder, symbols, size, runs, choice)
 
 
 def _header(coder: Coder, choice: Choice, width: int, runs: Sequence[int]) -> Choice:
-    low = coder.number(choice.low, 5)
+    low = coder.number(choice.low, 4 if width < 16 else 6)
     prior = coder.number(choice.prior, 1)
     apart = bool(coder.number(choice.apart, 1)) if len(runs) > 1 else False
     if low > width or width - low > _MOST:

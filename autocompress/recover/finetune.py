@@ -51,7 +51,8 @@ def finetune(
         compressed: Where to start; left as it is.
         data: Trained on ``data.train``; the epoch is chosen on ``data.val``.
         epochs: Passes over the training data.
-        optimizer: Its learning rate is the first one; default ``SGD(lr=0.01)``.
+        optimizer: Its learning rate is the first one; default ``Adam(lr=5e-4)``. With SGD mind that
+            the gradient of a codebook entry is a sum over all weights that take it.
         batch_size: Samples.
         amp: Run the forward pass under bfloat16 autocast.
         seed: Fixes the order of the minibatches and dropout.
@@ -68,7 +69,7 @@ def finetune(
     devices = [data.device] if data.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        tuner = _Tuner(compressed, optimizer or SGD(lr=0.01), loss)
+        tuner = _Tuner(compressed, optimizer or Adam(lr=5e-4), loss)
         best = tuner.validated(data)
         steps = epochs * math.ceil(len(data.train) / batch_size)
         generator = torch.Generator().manual_seed(seed)

@@ -8,10 +8,10 @@ import sys
 import autocompress as ac
 
 PUBLIC = {
-    "Adam", "Additive", "BlockPrune", "Candidate", "Cast", "Code", "Codebook", "Compose",
+    "Adam", "Additive", "Binary", "BinaryScale", "BlockPrune", "Candidate", "Cast", "Code", "Codebook", "Compose",
     "Compressed", "Compression", "Dense", "Direct", "Front", "GlobalRank", "L0Penalty", "L1Ball",
-    "L1Penalty", "LC", "LowRank", "MuSchedule", "NMPrune", "Plan", "Prune", "RankSelection", "SGD",
-    "StructurePrune", "Sweep", "Task", "Uniform", "__version__", "compress", "data", "errors", "finetune",
+    "L1Penalty", "LC", "LowRank", "MuSchedule", "NMPrune", "Plan", "PowersOfTwo", "Prune", "RankSelection", "SGD",
+    "StructurePrune", "Sweep", "Task", "Ternary", "TernaryScale", "Uniform", "__version__", "compress", "data", "errors", "finetune",
     "lc", "load", "metrics", "models", "plots", "register", "resume", "scheme", "search",
 }  # fmt: skip
 

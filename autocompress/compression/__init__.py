@@ -5,6 +5,7 @@ One family a file. Nothing here knows of training, models or search. To add a sc
 """
 
 from autocompress.compression.base import Code, Compression
+from autocompress.compression.binary import Binary, BinaryScale
 from autocompress.compression.block import BlockPrune
 from autocompress.compression.codebook import Codebook
 from autocompress.compression.combine import Additive, Compose
@@ -13,16 +14,20 @@ from autocompress.compression.global_rank import GlobalRank
 from autocompress.compression.l1ball import L1Ball
 from autocompress.compression.lowrank import LowRank
 from autocompress.compression.nm import NMPrune
+from autocompress.compression.powers_of_two import PowersOfTwo
 from autocompress.compression.prune import Prune
 from autocompress.compression.rank_selection import RankSelection
 from autocompress.compression.registry import SCHEMES, from_dict, to_dict
 from autocompress.compression.sparse_penalty import L0Penalty, L1Penalty
 from autocompress.compression.structure import StructurePrune
+from autocompress.compression.ternary import Ternary, TernaryScale
 from autocompress.compression.uniform import Uniform
 
 __all__ = [
     "SCHEMES",
     "Additive",
+    "Binary",
+    "BinaryScale",
     "BlockPrune",
     "Cast",
     "Code",
@@ -36,9 +41,12 @@ __all__ = [
     "L1Penalty",
     "LowRank",
     "NMPrune",
+    "PowersOfTwo",
     "Prune",
     "RankSelection",
     "StructurePrune",
+    "Ternary",
+    "TernaryScale",
     "Uniform",
     "from_dict",
     "to_dict",

@@ -9,11 +9,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.floating]
+from autocompress.compression.scalars import Floats, Ints, Mask
 
 _STRIDE = 8  # ends skipped between two rounds of the monotone search
 _TOP = 32  # ends searched in full in its first round
@@ -27,7 +24,7 @@ class Cells(NamedTuple):
     """Cells of consecutive scalars; all arrays have shape (M,).
 
     Attributes:
-        weight: Number of scalars.
+        weight: Number of scalars, or their weights' sum.
         mean: Their mean, ascending.
         scatter: Sum of squares about the mean.
         taken: Weight that a cluster need not pay for when this is its first or last cell.
@@ -49,8 +46,19 @@ class Layers:
         noise: Bound on the rounding error of a sum over all layers; set by :meth:`forward`.
     """
 
-    def __init__(self, cells: Cells, lo: Ints, hi: Ints, centre: Floats) -> None:
-        self.cells, self.lo, self.hi, self.centre = cells, lo, hi, centre
+    def __init__(self, cells: Cells, lo: Ints, hi: Ints, centre: Floats, pin: int = -1) -> None:
+        """Prepare the layers.
+
+        Args:
+            cells: The cells.
+            lo: First border of every window, 0..k.
+            hi: Last border of every window.
+            centre: A solution's centres, shape (k,).
+            pin: The cell, at mean 0, whose cluster's centre is fixed at 0; or -1.
+        """
+        self.cells, self.lo, self.hi, self.centre, self.pin = cells, lo, hi, centre, pin
+        if pin >= 0:  # moments of clusters that may hold the pinned cell are about 0
+            self.centre = np.where((lo[:-1] <= pin) & (hi[1:] > pin), 0.0, centre)
         self.k = len(lo) - 1
         self.noise = 0.0
         self._all = None
@@ -79,7 +87,8 @@ class Layers:
         for j in range(self.k, 0, -1):
             end, start, _ = self._layer(j)
             row = path[j] - self.lo[j]
-            cost = _costs(end[:, row : row + 1], start)[0] + ahead[j - 1]
+            late = self.lo[j] - self.lo[j - 1] + row
+            cost = _costs(end[:, row : row + 1], start, late)[0] + ahead[j - 1]
             same = path[j] - self.lo[j - 1]
             if same < len(cost):
                 cost[same] = min(cost[same], ahead[j - 1][same])
@@ -101,7 +110,7 @@ class Layers:
             total = self._add(j, ahead)
             least: Floats = total[np.arange(len(total)), total.argmin(1)]
             return least
-        cost = _monotone_minima(end, start, ahead)
+        cost = _monotone_minima(end, start, ahead, self._after(j))
         n = self._shared(j)
         cost[:n] = np.minimum(cost[:n], ahead[len(ahead) - n :])
         return cost
@@ -112,7 +121,8 @@ class Layers:
             return least
         end, start, _ = self._layer(j)
         # seen from the far end: starts become ends
-        cost = _monotone_minima(-start[:, ::-1], -end[:, ::-1], behind[::-1])[::-1]
+        after = self._after(j) + end.shape[1] - start.shape[1]
+        cost = _monotone_minima(-start[:, ::-1], -end[:, ::-1], behind[::-1], after)[::-1]
         n = self._shared(j)
         cost[len(cost) - n :] = np.minimum(cost[len(cost) - n :], behind[:n])
         return cost
@@ -120,6 +130,10 @@ class Layers:
     def _add(self, j: int, other: Floats) -> Floats:
         table = self._tables[j - 1]
         return np.add(table, other, out=self._scratch[: table.size].reshape(table.shape))
+
+    def _after(self, j: int) -> int:
+        """Return by how many places the ends of layer j are numbered after its starts."""
+        return int(self.lo[j] - self.lo[j - 1])
 
     def _shared(self, j: int) -> int:
         """Return how many borders end window j-1 and begin window j: there, clusters are empty."""
@@ -132,7 +146,7 @@ class Layers:
 
     def _table(self, j: int) -> Floats:
         end, start, _ = self._layer(j)
-        cost = _costs(end, start)
+        cost = _costs(end, start, self._after(j))
         n = self._shared(j)
         np.fill_diagonal(cost[:n, cost.shape[1] - n :], 0.0)
         return cost
@@ -148,20 +162,23 @@ class Layers:
         """Return (weight, Σx, Σx²) up to the ends and up to the starts of layers first..last.
 
         Shape (3, layers, borders), padded; what need not be paid for is taken off, so that the
-        difference of an end and a start holds the moments of the cluster between them.
+        difference of an end and a start holds the moments of the cluster between them. With a
+        pinned cell there is a fourth row: 1 after it, 0 before.
         """
         layer = np.arange(first, last + 1)
         lo, length = self.lo[layer - 1], self.hi[layer] - self.lo[layer - 1]
         index = np.minimum(lo[:, None] + np.arange(length.max()), len(self.cells.mean) - 1)
         x = self.cells.mean[index] - self.centre[layer - 1][:, None]
         term = self.cells.weight[index]
-        start = np.zeros((3, len(layer), index.shape[1] + 1))
+        start = np.zeros((3 + (self.pin >= 0), len(layer), index.shape[1] + 1))
         np.cumsum(term, axis=1, out=start[0, :, 1:])
         term *= x
         np.cumsum(term, axis=1, out=start[1, :, 1:])
         term *= x
         term += self.cells.scatter[index]
         np.cumsum(term, axis=1, out=start[2, :, 1:])
+        if self.pin >= 0:
+            start[3] = lo[:, None] + np.arange(start.shape[2]) > self.pin
         noise = _NOISE * start[2, np.arange(len(layer)), length]
         end = start.copy()
         off = self.cells.taken[index]
@@ -175,44 +192,49 @@ class Layers:
         return end[:, np.arange(len(layer))[:, None], where], start, noise
 
 
-def _costs(end: Floats, start: Floats) -> Floats:
+def _costs(end: Floats, start: Floats, after: int) -> Floats:
     """Return the cost of the cluster from every start (columns) to every end; inf if not after it.
 
     An end less a start, for all pairs, is a product of matrices: far faster than broadcasting.
+    End r is after start c where c < r + `after`.
     """
-    left, right = np.ones((*end.shape, 2)), np.ones((3, 2, start.shape[1]))
+    left, right = np.ones((*end.shape, 2)), np.ones((len(start), 2, start.shape[1]))
     left[..., 0] = end
     np.negative(start, out=right[:, 1])
     cost: Floats
-    weight, moment, cost = (a @ b for a, b in zip(left, right, strict=True))
+    weight, moment, cost, *pinned = (a @ b for a, b in zip(left, right, strict=True))
+    if pinned:
+        moment[pinned[0] > 0.5] = 0.0  # about 0 already
     moment *= moment
     with np.errstate(divide="ignore", invalid="ignore"):
         moment /= weight
     cost -= moment
-    rows = int(np.searchsorted(end[0], start[0, -1], "right"))  # ends with a start after them
-    columns = int(np.searchsorted(start[0], end[0, 0]))
+    rows = min(max(start.shape[1] - after, 0), end.shape[1])  # ends with a start not before them
+    columns = min(max(after, 0), start.shape[1])
     corner = cost[:rows, columns:]
-    corner[weight[:rows, columns:] <= 0.0] = np.inf
+    late = np.arange(columns, start.shape[1]) >= np.arange(rows)[:, None] + after
+    corner[late] = np.inf
     return cost
 
 
-def _monotone_minima(end: Floats, start: Floats, base: Floats) -> Floats:
+def _monotone_minima(end: Floats, start: Floats, base: Floats, after: int) -> Floats:
     """Return, for every end, the least base + cost of the clusters that start before it.
 
     The cost is Monge, so the best start never moves left from one end to the next: ends in between
     are searched only between their neighbours' best starts.
 
     Args:
-        end: (weight, Σx, Σx²) up to each end, shape (3, R).
+        end: (weight, Σx, Σx²) up to each end, shape (3, R), or 4 with a pinned cell.
         start: The same up to each start, shape (3, C).
         base: Cost up to each start, shape (C,).
+        after: End r is after start c where c < r + after.
     """
     rows, columns = end.shape[1], start.shape[1]
     stride = 1
     while rows > _TOP * stride:
         stride *= _STRIDE
     value, arg = np.empty(rows), np.empty(rows, np.int64)
-    top = _costs(end[:, ::stride], start) + base
+    top = _top(end, start, stride, after) + base
     arg[::stride] = top.argmin(1)
     value[::stride] = top[np.arange(len(top)), arg[::stride]]
     base = base - start[2]
@@ -229,19 +251,31 @@ def _monotone_minima(end: Floats, start: Floats, base: Floats) -> Floats:
             some = np.flatnonzero(group == g)
             r = np.minimum(head[some] + inner[:, None], rows - 1)
             c = np.minimum(low[some] + np.arange(width[some].max())[:, None], columns - 1)
-            cost = _block(end[:2, r], start[:2, c], base[c])
+            late = None
+            if int(c.max()) >= int(r.min()) + after:
+                late = c >= r[:, None] + after
+            cost = _block(end[:, r], start[:, c], base[c], late)
             value[r] = cost.min(1) + end[2, r]
             if stride > 1:
                 arg[r] = np.minimum(cost.argmin(1) + low[some], columns - 1)
     return value
 
 
-def _block(end: Floats, start: Floats, base: Floats) -> Floats:
-    """Return base[c, b] - Δ²/Δ of ends (2, r, b) and starts (2, c, b), as (r, c, b)."""
+def _top(end: Floats, start: Floats, stride: int, after: int) -> Floats:
+    """Return the costs of every stride-th end."""
+    cost = _costs(end[:, ::stride], start, start.shape[1])
+    r = np.arange(0, end.shape[1], stride)
+    cost[np.arange(start.shape[1]) >= r[:, None] + after] = np.inf
+    return cost
+
+
+def _block(end: Floats, start: Floats, base: Floats, late: Mask | None) -> Floats:
+    """Return base[c, b] - Δ²/Δ of ends (3, r, b) and starts (3, c, b), as (r, c, b)."""
     weight = end[0][:, None] - start[0]
     cost: Floats = end[1][:, None] - start[1]
+    if len(end) == 4:
+        cost[end[3][:, None] - start[3] > 0.5] = 0.0
     cost *= cost
-    late = weight <= 0.0 if end[0].min() <= start[0].max() else None
     with np.errstate(divide="ignore", invalid="ignore"):
         cost /= weight
     np.subtract(base, cost, out=cost)

@@ -5,30 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-from autocompress.compression.kmeans_bounds import Cells, Floats, Ints, Layers, Reals
-from autocompress.compression.kmeans_local import fill, gain, polish
+from autocompress.compression.kmeans_bounds import Cells, Layers
+from autocompress.compression.kmeans_cells import first_edges, measure, steps
+from autocompress.compression.kmeans_local import LEAST, fill, gain, polish
+from autocompress.compression.scalars import Floats, Ints, Mask, Reals, Sums
 
-Mask = npt.NDArray[np.bool_]
-
-_CELLS = 8  # cells per cluster at first
-_FIRST = 256  # cells at first, at least
 _WIDE = 4  # windows are wide while together they hold so many times all scalars
 _PARTS = 4  # pieces a cell far from every breakpoint is split into
-_CHUNK = 1 << 14  # scalars converted to float64 at once: stays in cache
 _NOISE = 64 * float(np.finfo(np.float64).eps)
 
 
-def optimal_centres(x: Reals, k: int) -> Floats:
+def optimal_centres(x: Reals, k: int, h: Reals | None = None, pin: int = -1) -> Floats:
     """Return the k optimal centres, ascending, of sorted scalars with more than k distinct values.
 
     Squares of the scalars, summed, must neither overflow nor underflow float64.
+
+    Args:
+        x: Ascending scalars.
+        k: Number of centres.
+        h: Their weights, > 0; None for ones.
+        pin: Rank of a scalar that is 0 and whose cluster's centre is fixed at 0; -1 for none.
     """
+    if k == 1 and pin >= 0:
+        return np.zeros(1)
     if k == 1:
-        edge = np.array([0, len(x)])
-        return x[:1].astype(np.float64) + _measure(x, edge, np.ones(1, bool))[0]
-    return _Search(x, k).solve()
+        return x[:1].astype(np.float64) + measure(x, h, np.array([0, len(x)]), np.ones(1, bool))[1]
+    return _Search(x, k, h, pin).solve()
 
 
 class _Search:
@@ -43,24 +46,23 @@ class _Search:
         upper: Its cost.
     """
 
-    def __init__(self, x: Reals, k: int) -> None:
-        self.x, self.k = x, k
-        self.middle = float(x[len(x) // 2])
-        self.sums = np.empty(len(x) + 1)
-        self.sums[0] = 0.0
-        np.subtract(x, self.middle, dtype=np.float64, out=self.sums[1:])
-        np.cumsum(self.sums[1:], out=self.sums[1:])
-        self.edge, guess = _first_edges(x, k)
+    def __init__(self, x: Reals, k: int, h: Reals | None, pin: int) -> None:
+        self.x, self.k, self.h, self.pin = x, k, h, pin
+        self.middle = float(x[len(x) // 2]) if pin < 0 else 0.0
+        self.sums = Sums(x, h, self.middle)
+        self.least = LEAST * float(self.sums(np.array([len(x)]))[0][0]) if h is not None else 0.0
+        self.edge, guess = first_edges(x, self.sums, k, pin)
         whole = np.ones(len(self.edge) - 1, bool)
-        self.offset, self.scatter = _measure(x, self.edge, whole)
+        self.weight, self.offset, self.scatter = measure(x, h, self.edge, whole)
+        np.maximum(self.weight, self.least, out=self.weight)
         self.closed = ~whole
         self.lo = np.array([0] * k + [len(whole)])
         self.hi = np.array([0] + [len(whole)] * k)
         away = x[self.edge[:-1]].astype(np.float64) - self.middle + self.offset
-        square = float(np.sum(self.scatter + np.diff(self.edge) * away * away))
+        square = float(np.sum(self.scatter + self.weight * away * away))
         self.blur = _NOISE * len(x) ** 0.5 * square
         self.upper, self.best = np.inf, guess
-        self._insert(polish(self.sums, guess))
+        self._insert(polish(self.sums, guess, pin))
 
     def solve(self) -> Floats:
         """Return the optimal centres."""
@@ -73,7 +75,11 @@ class _Search:
         border = np.searchsorted(self.edge, rank)
         origin, cells = self.x[rank[:-1]].astype(np.float64), np.diff(border)
         near = self.x[self.edge[:-1]] - np.repeat(origin, cells) + self.offset
-        mean = np.add.reduceat(self.weight * near, border[:-1]) / np.diff(rank)
+        mean = np.add.reduceat(self.weight * near, border[:-1])
+        mean /= np.add.reduceat(self.weight, border[:-1])
+        if self.pin >= 0:
+            held = np.searchsorted(rank, self.pin, "right") - 1
+            mean[held] = -origin[held]
         near -= np.repeat(mean, cells)
         return origin + mean, float(np.sum(self.scatter + self.weight * near * near))
 
@@ -88,22 +94,29 @@ class _Search:
         fresh = (pieces > 1)[parent]
         self.lo, self.hi, self.edge = where[self.lo], where[self.hi], edge
         self.closed = self.closed[parent]
-        self.offset, self.scatter = self.offset[parent], self.scatter[parent]
-        self.offset[fresh], self.scatter[fresh] = _measure(self.x, edge, fresh)
-        self.weight = np.diff(edge).astype(np.float64)
+        cells = (v[parent] for v in (self.weight, self.offset, self.scatter))
+        self.weight, self.offset, self.scatter = cells
+        weight, self.offset[fresh], self.scatter[fresh] = measure(self.x, self.h, edge, fresh)
+        self.weight[fresh] = np.maximum(weight, self.least)
         self._place()
         self._consider(rank)
 
     def _place(self) -> None:
         """Set the cells' means `y`, with gaps that no optimal cluster can span shortened.
 
-        A cluster across a gap g costs at least g²/2, here 8 times the best known total.
+        A cluster across a gap g costs at least g²/2 times the least weight, here 8 times the best
+        known total. With a pinned centre, 0 stays where it is.
         """
         first = self.x[self.edge[:-1]].astype(np.float64)
         last = self.x[self.edge[1:] - 1].astype(np.float64)
-        gap = np.minimum(first[1:] - last[:-1], 4.0 * np.sqrt(self.upper))
+        lightest = 1.0 if self.h is None else float(self.weight.min())
+        with np.errstate(over="ignore", divide="ignore"):
+            widest = 4.0 * np.sqrt(self.upper / lightest)
+        gap = np.minimum(first[1:] - last[:-1], widest)
         self.y = self.offset.copy()
         self.y[1:] += np.cumsum((last - first)[:-1] + gap)
+        if self.pin >= 0:
+            self.y -= self.y[self._pinned()]
 
     def _consider(self, rank: Ints) -> None:
         cost = self._clusters(rank)[1]
@@ -111,9 +124,15 @@ class _Search:
             self.upper, self.best = cost, rank
             self._place()
 
+    def _pinned(self) -> int:
+        """Return the cell of the pinned scalar, which it has to itself; -1 without one."""
+        return int(np.searchsorted(self.edge, self.pin)) if self.pin >= 0 else -1
+
     def _means(self, border: Ints) -> Floats:
         total = np.add.reduceat(self.weight, border[:-1])
         mean: Floats = np.add.reduceat(self.weight * self.y, border[:-1]) / total
+        if self.pin >= 0:
+            mean[np.searchsorted(border, self._pinned(), "right") - 1] = 0.0
         return mean
 
     def _allow(self, centre: Floats) -> tuple[Floats, Floats]:
@@ -137,15 +156,15 @@ class _Search:
         pay = np.zeros(len(self.edge))
         pay[1:-1] = np.maximum(saved[1:], saved[:-1])
         cells = Cells(self.weight, self.y, self.scatter, taken)
-        layers = Layers(cells, self.lo, self.hi, centre)
+        layers = Layers(cells, self.lo, self.hi, centre, self._pinned())
         ahead, path = layers.forward(pay)
         full = fill(self.x, self.edge[path])
         if np.array_equal(self.edge[np.searchsorted(self.edge, full)], full):
             self._consider(full)
         if self.upper - ahead[self.k][0] + layers.noise <= 1e-12 * self.upper:
             return False
-        rank = polish(self.sums, full)
-        gained = gain(self.sums, rank) - gain(self.sums, self.best)
+        rank = polish(self.sums, full, self.pin)
+        gained = gain(self.sums, rank, self.pin) - gain(self.sums, self.best, self.pin)
         limit = min(self.upper, self.upper - gained + self.blur) + layers.noise
         live, narrowed = self._close(ahead, layers.backward(pay), limit, path)
         best = rank if gained > 0.0 else self.best
@@ -189,7 +208,7 @@ class _Search:
         rest, new = split.copy(), np.empty(0, np.int64)
         low, high = self.edge[self.lo[1:-1], None], self.edge[self.hi[1:-1], None]
         if int((high - low).sum()) < _WIDE * len(self.x):
-            step = _steps(len(self.x), self.k)
+            step = steps(len(self.x), self.k)
             graded = [best[1:-1, None] + side for side in (step, -step)]
             new = np.concatenate([g[(g > low) & (g < high)] for g in graded])
             cell = np.searchsorted(self.edge, new) - 1
@@ -199,59 +218,3 @@ class _Search:
         count = np.diff(self.edge)[rest, None]
         even = self.edge[:-1][rest, None] + count * np.arange(1, _PARTS) // _PARTS
         return np.concatenate([new, even.ravel()])
-
-
-def _steps(n: int, k: int) -> Ints:
-    """Return 1..k, then ranks up to n that grow by 1/k each."""
-    growth = np.log1p(1.0 / k)
-    far = k * np.exp(growth * np.arange(1, np.log(n / k) / growth))
-    return np.append(np.arange(1, k + 1), far.astype(np.int64))
-
-
-def _measure(x: Reals, edge: Ints, wanted: Mask) -> tuple[Floats, Floats]:
-    """Return the wanted cells' means, relative to their first scalars, and scatters."""
-    start, count = edge[:-1][wanted], np.diff(edge)[wanted]
-    lead = np.append(0, np.cumsum(count))
-    offset, scatter = np.empty(len(count)), np.empty(len(count))
-    a = 0
-    while a < len(count):
-        b = max(int(np.searchsorted(lead, lead[a] + _CHUNK, "right")) - 1, a + 1)
-        at, n = lead[a:b] - lead[a], count[a:b]
-        total = int(lead[b] - lead[a])
-        if start[b - 1] + n[-1] - start[a] == total:
-            part = x[start[a] : start[a] + total].astype(np.float64)
-        else:
-            part = x[np.repeat(start[a:b] - at, n) + np.arange(total)].astype(np.float64)
-        # about the median: the mean is within one standard deviation, so nothing cancels below
-        median, first = part[at + n // 2], part[at]
-        part -= np.repeat(median, n)
-        mean = np.add.reduceat(part, at) / n
-        part *= part
-        scatter[a:b] = np.add.reduceat(part, at) - n * mean * mean
-        offset[a:b] = mean + (median - first)
-        a = b
-    offset[count == 1] = 0.0
-    scatter[count == 1] = 0.0
-    return offset, np.maximum(scatter, 0.0)
-
-
-def _first_edges(x: Reals, k: int) -> tuple[Ints, Ints]:
-    """Return the first cells' borders, and breakpoints to start from, as ranks.
-
-    Half of the cells hold equally many scalars; the others have equal density^(1/3)·width, which
-    makes them as dense as the best centres are (Panter & Dite 1951).
-    """
-    n, cells = len(x), max(_FIRST, _CELLS * k)
-    tail = (1.2 ** np.arange(np.log(n) / np.log(1.2))).astype(np.int64)
-    even = np.linspace(0, n - 1, 4 * cells).astype(np.int64)
-    probe = np.unique(np.concatenate([even, tail[tail < n], n - 1 - tail[tail < n]]))
-    rise = np.diff(x[probe].astype(np.float64))
-    share = np.append(0.0, np.cumsum(np.cbrt(np.diff(probe) * rise * rise)))
-    guess = np.interp(np.linspace(0, share[-1], k + 1), share, probe).astype(np.int64)
-    guess[0], guess[-1] = 0, n
-    guess = fill(x, guess)
-    if n <= 2 * cells:
-        return np.arange(n + 1), guess
-    fine = np.interp(np.linspace(0, share[-1], cells // 2 + 1), share, probe).astype(np.int64)
-    even = np.linspace(0, n, cells // 2 + 1).astype(np.int64)
-    return np.unique(np.concatenate([fine, even])), guess

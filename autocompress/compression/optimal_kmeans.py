@@ -45,19 +45,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from autocompress.compression.kmeans_bounds import Reals
 from autocompress.compression.kmeans_search import optimal_centres
+from autocompress.compression.scalars import Reals, sort_scalars, sort_weighted
 from autocompress.errors import SchemeError
 
 _BLOCK = 1 << 15  # scalars assigned at a time, to stay in cache
 
 
-def optimal_kmeans(values: Tensor, k: int) -> Tensor:
+def optimal_kmeans(
+    values: Tensor, k: int, weights: Tensor | None = None, *, zero: bool = False
+) -> Tensor:
     """Return the globally optimal k-means codebook of scalars.
 
     Args:
         values: Any shape, n >= 1 finite floating-point values, on any device; left as they are.
         k: Number of centres, at least 1.
+        weights: What each value's squared distance is multiplied by: same shape, floating point,
+            >= 0 and finite. Values without weight count for nothing, but where none has any they
+            count alike. None for ones.
+        zero: Whether one of the centres is to be 0.
 
     Returns:
         The centres, ascending and distinct: shape (min(k, distinct values),), on the device and of
@@ -72,16 +78,17 @@ def optimal_kmeans(values: Tensor, k: int) -> Tensor:
         found = f"{values.numel()} of {values.dtype}"
         raise SchemeError(f"a codebook needs floating-point values, not {found}")
     dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
-    x = _sorted(values.detach().reshape(-1).to(dtype))
-    if not np.isfinite(x[[0, -1]]).all():  # NumPy and torch sort NaN to the end
-        raise SchemeError("a codebook needs finite values: found NaN or infinity")
+    x, h = _scalars(values.detach().reshape(-1).to(dtype), weights)
+    pin = int(np.searchsorted(x, 0.0)) if zero else -1
+    if zero:  # a scalar of its own, at a distance of 0, makes every solution have that cluster
+        x, h = np.insert(x, pin, 0.0), None if h is None else np.insert(h, pin, h.max())
     if 1 + np.count_nonzero(x[1:] != x[:-1]) <= k:
         return torch.from_numpy(np.unique(x)).to(values.device)
     exponent = 0
     if dtype == torch.float64:  # squares of float32 fit float64 always, those of float64 may not
         exponent = int(np.frexp(np.abs(x[[0, -1]]).max())[1])
         np.ldexp(x, -exponent, out=x)
-    centres = np.ldexp(optimal_centres(x, k), exponent)
+    centres = np.ldexp(optimal_centres(x, k, h, pin), exponent)
     return torch.from_numpy(centres).to(values.device, dtype)
 
 
@@ -96,7 +103,7 @@ def assign(values: Tensor, codebook: Tensor) -> Tensor:
         Indices in the shape of `values`: uint8 when k <= 256, else int32.
     """
     dtype = torch.uint8 if codebook.numel() <= 256 else torch.int32
-    values, between = values.detach().contiguous(), _thresholds(codebook.detach(), values.dtype)
+    values, between = values.detach().contiguous(), thresholds(codebook.detach(), values.dtype)
     if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
         out = np.uint8 if dtype == torch.uint8 else np.int32
         index = _count_below(values.view(-1).numpy(), between.numpy(), out)
@@ -105,17 +112,32 @@ def assign(values: Tensor, codebook: Tensor) -> Tensor:
     return torch.bucketize(values, between, out_int32=True).to(dtype)
 
 
-def _sorted(values: Tensor) -> Reals:
-    """Sort where that is fast: on a CPU NumPy is, by vector instructions, many times torch."""
-    if values.device.type == "cpu":
-        return np.sort(values.numpy())
-    return np.asarray(values.sort().values.cpu().numpy())
+def _scalars(flat: Tensor, weights: Tensor | None) -> tuple[Reals, Reals | None]:
+    """Return the sorted values that have weight, and their weights, None where all are equal."""
+    h = None if weights is None else weights.detach().reshape(-1).to(flat.device)
+    if h is not None and (not bool(h.any()) or bool((h == h[0]).all())):
+        h = None
+    if h is None:
+        x = sort_scalars(flat)
+    if h is not None:
+        if not bool(torch.isfinite(flat).all()):
+            raise SchemeError("a codebook needs finite values: found NaN or infinity")
+        used = h > 0
+        if not bool(used.all()):
+            flat, h = flat[used], h[used]
+        wide = h.to(torch.float64 if h.dtype == torch.float64 else torch.float32).cpu().numpy()
+        if wide.dtype == np.float64:  # a weight must not overflow when it is squared
+            wide = np.ldexp(wide, -int(np.frexp(wide.max())[1]))
+        return sort_weighted(flat.cpu().numpy(), wide)
+    if not np.isfinite(x[[0, -1]]).all():  # NumPy and torch sort NaN to the end
+        raise SchemeError("a codebook needs finite values: found NaN or infinity")
+    return x, None
 
 
-def _thresholds(codebook: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the midpoints rounded down to `dtype`: no value of that type lies in between."""
+def thresholds(codebook: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the midpoints along the last axis, rounded down to `dtype`: no value is in between."""
     half = codebook.double() / 2
-    exact = half[1:] + half[:-1]
+    exact = half[..., 1:] + half[..., :-1]
     rounded = exact.to(dtype)
     below = torch.nextafter(rounded, torch.full_like(rounded, -torch.inf))
     return torch.where(rounded.double() > exact, below, rounded)

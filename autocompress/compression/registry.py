@@ -9,19 +9,23 @@ from typing import Any
 
 from autocompress.compression import extensions
 from autocompress.compression.base import Code, Compression
+from autocompress.compression.binary import Binary, BinaryScale
 from autocompress.compression.block import BlockCode, BlockPrune
-from autocompress.compression.codebook import Codebook, CodebookCode
+from autocompress.compression.codebook import Codebook, CodebookCode, GroupedCodebookCode
 from autocompress.compression.combine import Additive, AdditiveCode, Compose
 from autocompress.compression.dense import Cast, Dense, DenseCode
 from autocompress.compression.factors import LowRankCode
 from autocompress.compression.global_rank import GlobalRank
 from autocompress.compression.l1ball import L1Ball
+from autocompress.compression.levels import LevelsCode
 from autocompress.compression.lowrank import LowRank
 from autocompress.compression.nm import NMCode, NMPrune
+from autocompress.compression.powers_of_two import PowersOfTwo
 from autocompress.compression.prune import Prune, SparseCode
 from autocompress.compression.rank_selection import RankSelection
 from autocompress.compression.sparse_penalty import L0Penalty, L1Penalty
 from autocompress.compression.structure import StructureCode, StructurePrune
+from autocompress.compression.ternary import Ternary, TernaryScale
 from autocompress.compression.uniform import Uniform
 from autocompress.compression.uniform_code import UniformCode
 from autocompress.errors import SchemeError, unknown
@@ -29,14 +33,14 @@ from autocompress.errors import SchemeError, unknown
 SCHEMES: dict[str, type[Compression]] = {
     scheme.name: scheme
     for scheme in (
-        Dense, Prune, L1Ball, L0Penalty, L1Penalty, NMPrune, Codebook, LowRank, RankSelection, GlobalRank, StructurePrune, BlockPrune, Uniform, Cast, Compose, Additive
+        Dense, Prune, L1Ball, L0Penalty, L1Penalty, NMPrune, Codebook, Binary, BinaryScale, Ternary, TernaryScale, PowersOfTwo, LowRank, RankSelection, GlobalRank, StructurePrune, BlockPrune, Uniform, Cast, Compose, Additive
     )
 }
 
 CODES: dict[str, type[Code]] = {
     code.kind: code
     for code in (
-        DenseCode, SparseCode, NMCode, CodebookCode, LowRankCode, StructureCode, BlockCode, AdditiveCode, UniformCode
+        DenseCode, SparseCode, NMCode, CodebookCode, GroupedCodebookCode, LevelsCode, LowRankCode, StructureCode, BlockCode, AdditiveCode, UniformCode
     )
 }
 

@@ -26,10 +26,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autocompress.compression import bitpack
 from autocompress.compression.base import Code
 from autocompress.compression.block import BlockCode
-from autocompress.compression.codebook import CodebookCode
+from autocompress.compression.codebook import CodebookCode, GroupedCodebookCode
 from autocompress.compression.dense import DenseCode
+from autocompress.compression.levels import LevelsCode
 from autocompress.compression.prune import SparseCode
 from autocompress.storage.packed import PackedModel, pack_parts
 
@@ -111,12 +113,12 @@ def condensa_bytes(code: Code) -> int:
 
     These are the survivors of pruning, the factors of low rank and the terms of a sum, each in the
     precision it is stored in. Condensa has no codebooks; here every weight that takes a nonzero
-    entry counts, in the entries' precision.
+    entry or level counts, in the entries' precision.
     """
     if isinstance(code, DenseCode):
         return _nonzeros([code.flat]) * _width(code.flat)
     children = code.children().values()
-    if isinstance(code, CodebookCode) or not children:
+    if isinstance(code, (CodebookCode, GroupedCodebookCode, LevelsCode)) or not children:
         decoded = code.decode()
         leaves = [leaf.flat for leaf in _leaves(code)] or list(decoded)
         return _nonzeros(decoded) * max(map(_width, leaves))
@@ -127,10 +129,13 @@ def lc_bits(code: Code) -> int:
     """Return the bits of a code as the LC toolkit counts them.
 
     Values take 32 bits, or 16 where they are stored in 16. Everything else is as in
-    :meth:`~autocompress.compression.base.Code.own_bits`, but positions are :func:`delta_bits`.
+    :meth:`~autocompress.compression.base.Code.own_bits`, but positions are :func:`delta_bits`
+    and levels take ceil(log2) bits.
     """
     if isinstance(code, DenseCode):
         return code.flat.numel() * min(8 * _width(code.flat), 32)
+    if isinstance(code, LevelsCode):
+        return code.digits.numel() * bitpack.width(len(code.levels)) + lc_bits(code.inner)
     own = delta_bits(code.index) if isinstance(code, (SparseCode, BlockCode)) else code.own_bits()
     return own + sum(map(lc_bits, code.children().values()))
 

@@ -58,6 +58,29 @@ class TestCodebook(CompressionContract):
         return [c.Codebook(k) for k in (1, 2, 3, 16, 20)]
 
 
+class TestCodebookOptions(CompressionContract):
+    def make(self) -> list[Compression]:
+        groups = [c.Codebook(2, group=group) for group in ("tensor", "row", 7)]
+        zeros = [c.Codebook(k, zero=True) for k in (1, 2, 3, 16)]
+        return [*groups, *zeros, c.Codebook(3, zero=True, group="row")]
+
+
+class TestBinary(CompressionContract):
+    def make(self) -> list[Compression]:
+        return [c.Binary(), *(c.BinaryScale(group) for group in (None, "tensor", "row", 7))]
+
+
+class TestTernary(CompressionContract):
+    def make(self) -> list[Compression]:
+        return [c.Ternary(), *(c.TernaryScale(group) for group in (None, "tensor", "row", 7))]
+
+
+class TestPowersOfTwo(CompressionContract):
+    def make(self) -> list[Compression]:
+        plain = [c.PowersOfTwo(exponent) for exponent in (0, 1, 4, 126)]
+        return [*plain, c.PowersOfTwo(3, scale=True), c.PowersOfTwo(1, scale=True, group="row")]
+
+
 class TestLowRank(CompressionContract):
     def make(self) -> list[Compression]:
         ranks = [c.LowRank(1), c.LowRank(3), c.LowRank(100)]

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.compression import kmeans_bounds, kmeans_search
+from autocompress.compression import kmeans_bounds, kmeans_cells
 from autocompress.compression.optimal_kmeans import assign, optimal_kmeans
 from autocompress.errors import SchemeError
 
@@ -61,8 +61,8 @@ def distortion(values: Array, k: int) -> float:
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few cells at first, so that small problems too go through several rounds."""
-    monkeypatch.setattr(kmeans_search, "_FIRST", 6)
-    monkeypatch.setattr(kmeans_search, "_CELLS", 2)
+    monkeypatch.setattr(kmeans_cells, "_FIRST", 6)
+    monkeypatch.setattr(kmeans_cells, "_CELLS", 2)
 
 
 KINDS: dict[str, Callable[[np.random.Generator, int], Array]] = {
@@ -103,8 +103,8 @@ def test_no_solution_is_better(kind: str, rounds: str, request: pytest.FixtureRe
 def test_no_solution_is_better_for_any_floats(numbers: list[float], k: int, first: int) -> None:
     values = np.array(numbers)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kmeans_search, "_FIRST", first)
-        patch.setattr(kmeans_search, "_CELLS", 1)
+        patch.setattr(kmeans_cells, "_FIRST", first)
+        patch.setattr(kmeans_cells, "_CELLS", 1)
         ours = distortion(values, k)
     assert ours <= brute_force(values, k) * (1 + 1e-9)
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autocompress.compression import bitpack, grouping
 from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors, total_numel
+from autocompress.compression.streams import Positions, Stream
 from autocompress.compression.weighting import Diagonal, Weighting
 
 Block = tuple[int, ...]
@@ -47,8 +49,25 @@ def _enlarge(flags: Tensor, shape: Block, block: Block) -> Tensor:
 
 def gather(tensors: Tensors, masks: Tensors) -> Tensor:
     """Return the elements under the masks as one vector."""
-    pairs = zip(tensors, masks, strict=True)
-    return torch.cat([tensor.detach().masked_select(mask) for tensor, mask in pairs])
+    return torch.cat([_take(t.detach(), mask) for t, mask in zip(tensors, masks, strict=True)])
+
+
+def _take(tensor: Tensor, mask: Tensor) -> Tensor:
+    """Return the elements under a mask; on a CPU NumPy is several times as quick."""
+    if tensor.device.type != "cpu" or tensor.dtype == torch.bfloat16:
+        return tensor[mask]
+    return torch.from_numpy(tensor.numpy()[mask.numpy()])
+
+
+def _put(values: Tensor, mask: Tensor) -> Tensor:
+    """Return zeros with the values under a mask; inverse of :func:`_take`."""
+    if values.device.type != "cpu" or values.dtype == torch.bfloat16:
+        full = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
+        full[mask] = values
+        return full
+    array = np.zeros(tuple(mask.shape), dtype=values.numpy().dtype)
+    array[mask.numpy()] = values.numpy()
+    return torch.from_numpy(array)
 
 
 @final
@@ -78,12 +97,7 @@ class BlockCode(InnerCode):
         (values,) = self.inner.decode()
         masks = self.masks()
         parts = values.split([int(mask.count_nonzero()) for mask in masks])
-        return tuple(
-            torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter_(
-                mask, part
-            )
-            for mask, part in zip(masks, parts, strict=True)
-        )
+        return tuple(_put(part, mask) for mask, part in zip(masks, parts, strict=True))
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):
@@ -106,6 +120,11 @@ class BlockCode(InnerCode):
             "blocks": [list(block) for block in self.blocks],
             **bitpack.pack_pattern(self.index, self._count())[1],
         }
+
+    @classmethod
+    def streams(cls, meta: Meta) -> tuple[Stream, ...]:
+        pairs = zip(meta["shapes"], meta["blocks"], strict=True)
+        return (Positions(tuple(grid(tuple(s), tuple(b)) for s, b in pairs), meta),)
 
     @classmethod
     def restore(

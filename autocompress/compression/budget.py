@@ -16,6 +16,8 @@ from torch import Tensor
 from autocompress.compression.prune import largest
 
 Counts = list[int]
+Row = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 
 def fixed_counts(sizes: Sequence[int], density: float, *, joint: bool, align: int) -> Counts | None:
@@ -85,11 +87,15 @@ def select(
     """
     sizes = [row.numel() for row in scores]
     counts = fixed_counts(sizes, density, joint=joint, align=align)
+    rows = [row.detach().cpu().numpy() for row in scores]  # few numbers, wherever the weights are
     if counts is None and align == 1:
-        return _threshold(scores, _budget(sizes, density, 1))
-    if counts is None:
-        counts = _deal(scores, _budget(sizes, density, align), align)
-    return tuple(largest(row, count) for row, count in zip(scores, counts, strict=True))
+        kept = _threshold(rows, _budget(sizes, density, 1))
+    else:
+        counts = counts or _deal(rows, _budget(sizes, density, align), align)
+        kept = [_largest(row, count) for row, count in zip(rows, counts, strict=True)]
+    return tuple(
+        torch.from_numpy(index).to(row.device) for index, row in zip(kept, scores, strict=True)
+    )
 
 
 def _budget(sizes: Sequence[int], density: float, align: int) -> int:
@@ -101,30 +107,33 @@ def _aligned(count: int, size: int, align: int) -> int:
     return size if count >= size else min(size, max(align, count - count % align))
 
 
-def _threshold(scores: Sequence[Tensor], budget: int) -> tuple[Tensor, ...]:
+def _largest(row: Row, count: int) -> Index:
+    return largest(torch.from_numpy(row), count).numpy()
+
+
+def _threshold(rows: Sequence[Row], budget: int) -> list[Index]:
     """Keep the best group of each row, then the largest of the rest under one threshold."""
-    sizes = [row.numel() for row in scores]
-    flat = torch.cat(list(scores))
-    offsets = np.cumsum([0, *sizes])[:-1].tolist()
-    best = [offset + int(row.argmax()) for offset, row in zip(offsets, scores, strict=True)]
-    flat[best] = torch.inf
-    keep = torch.zeros(flat.numel(), dtype=torch.bool, device=flat.device)
-    keep[largest(flat, budget)] = True
-    return tuple(torch.nonzero(part).flatten() for part in keep.split(sizes))
+    flat = np.concatenate(rows)
+    ends = np.cumsum([row.size for row in rows])
+    starts = ends - [row.size for row in rows]
+    flat[[start + row.argmax() for start, row in zip(starts, rows, strict=True)]] = np.inf
+    kept = _largest(flat, budget)
+    parts = np.split(kept, np.searchsorted(kept, ends[:-1]))
+    return [part - start for part, start in zip(parts, starts, strict=True)]
 
 
-def _deal(scores: Sequence[Tensor], budget: int, align: int) -> Counts:
+def _deal(rows: Sequence[Row], budget: int, align: int) -> Counts:
     """Return the best aligned counts of each row with at most ``budget`` in all."""
-    ordered = [np.sort(row.detach().cpu().numpy())[::-1] for row in scores]
+    ordered = [np.sort(row)[::-1] for row in rows]
     sizes = [row.size for row in ordered]
     if all(size % align == 0 for size in sizes):
         # equal steps of falling gain: the best steps are the first ones of each row
-        steps = [torch.from_numpy(row.reshape(-1, align).sum(1)) for row in ordered]
-        return [align * part.numel() for part in _threshold(steps, budget // align)]
+        steps = [row.reshape(-1, align).sum(1) for row in ordered]
+        return [align * part.size for part in _threshold(steps, budget // align)]
     return _knapsack(ordered, budget, align)
 
 
-def _knapsack(ordered: Sequence[NDArray[np.float64]], budget: int, align: int) -> Counts:
+def _knapsack(ordered: Sequence[Row], budget: int, align: int) -> Counts:
     """Solve the multiple-choice knapsack by dynamic programming over the budget.
 
     Rows whose last step is shorter than the others have no falling gain per group, so taking the

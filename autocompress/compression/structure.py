@@ -152,19 +152,21 @@ class StructurePrune(Compression):
                     f"leave them out, they are found when a plan is resolved with an example input"
                 )
             tied |= dict.fromkeys(members, members)
-        unique = dict.fromkeys(tied[position] for position in leading)
-        return [self._row(members, owners, shapes) for members in unique]
-
-    def _row(self, tied: tuple[int, ...], owners: list[int], shapes: Shapes) -> _Row:
-        members: list[int] = []
-        whole: list[int] = []
+        followers: dict[int, list[int]] = {position: [] for position in leading}
         for position, owner in enumerate(owners):
-            if owner in tied:
-                scored = self.biases or len(shapes[position]) > 1
-                (members if scored else whole).append(position)
+            followers[owner].append(position)
+        unique = dict.fromkeys(tied[position] for position in leading)
+        return [self._row(members, followers, shapes) for members in unique]
+
+    def _row(
+        self, tied: tuple[int, ...], followers: Mapping[int, list[int]], shapes: Shapes
+    ) -> _Row:
+        members = [position for leader in tied for position in followers[leader]]
+        whole = () if self.biases else tuple(m for m in members if len(shapes[m]) == 1)
+        scored = tuple(m for m in members if m not in whole)
         size = shapes[tied[0]][self._axis]
-        cost = sum(numel(shapes[m]) for m in members) // size if size else 0
-        return _Row(tied, tuple(members), tuple(whole), size, cost)
+        cost = sum(numel(shapes[m]) for m in scored) // size if size else 0
+        return _Row(tied, scored, whole, size, cost)
 
     def check(self, shapes: Shapes) -> None:
         for row in self._rows(shapes):

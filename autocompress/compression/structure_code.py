@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,7 +78,7 @@ def sliced(
 ) -> Tensors:
     """Return the surviving slices of tensors: copies, but of those that stay whole."""
     parts = zip(weights, followed(shapes, kept, axis, biases), strict=True)
-    return tuple(w.detach() if k is None else w.detach().index_select(axis, k) for w, k in parts)
+    return tuple(w.detach() if k is None else _take(w.detach(), k, axis) for w, k in parts)
 
 
 @final
@@ -111,12 +112,8 @@ class StructureCode(InnerCode):
         )
 
     def decode(self) -> Tensors:
-        decoded = []
         parts = zip(self.inner.decode(), self.channels(), self.shapes, strict=True)
-        for values, kept, shape in parts:
-            full = values.new_zeros(shape)
-            decoded.append(full.index_copy_(self.axis, kept, values))
-        return tuple(decoded)
+        return tuple(_put(values, kept, shape, self.axis) for values, kept, shape in parts)
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):
@@ -167,3 +164,19 @@ class StructureCode(InnerCode):
 
 def _sizes(shapes: Shapes, axis: int) -> list[int]:
     return [shape[axis] for shape in shapes if len(shape) >= 2]
+
+
+def _take(tensor: Tensor, kept: Tensor, axis: int) -> Tensor:
+    """Return slices along an axis; on a CPU NumPy is several times as quick."""
+    if tensor.device.type != "cpu" or tensor.dtype == torch.bfloat16:
+        return tensor.index_select(axis, kept)
+    return torch.from_numpy(tensor.numpy().take(kept.numpy(), axis))
+
+
+def _put(values: Tensor, kept: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
+    """Return zeros with the slices at their places; inverse of :func:`_take`."""
+    if values.device.type != "cpu" or values.dtype == torch.bfloat16:
+        return values.new_zeros(shape).index_copy_(axis, kept, values)
+    full = np.zeros(shape, dtype=values.numpy().dtype)
+    full[(slice(None),) * axis + (kept.numpy(),)] = values.numpy()
+    return torch.from_numpy(full)

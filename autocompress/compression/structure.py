@@ -67,7 +67,6 @@ class StructurePrune(Compression):
     """
 
     name: ClassVar[str] = "structure-prune"
-    needs: ClassVar[frozenset[str]] = frozenset({"tie"})
     weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
     ranges: ClassVar[Mapping[str, Any]] = {"density": {"low": 0.2, "high": 1.0}}
     density: float
@@ -94,6 +93,11 @@ class StructurePrune(Compression):
     def structured(self) -> bool:  # type: ignore[override]  # a class constant of plain schemes
         """Whether it prunes output channels."""
         return self.groups == "outputs"
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]  # as above
+        """Ties, which are of output channels."""
+        return frozenset({"tie"}) if self.structured else frozenset()
 
     @property
     def _axis(self) -> int:

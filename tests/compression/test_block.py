@@ -13,6 +13,7 @@ from autocompress.compression.base import Tensors, total_numel
 from autocompress.compression.block import BlockCode
 from autocompress.compression.weighting import Diagonal
 from autocompress.errors import SchemeError
+from autocompress.metrics.size import condensa_bytes, delta_bits, lc_bits
 from tests.compression import strategies as s
 
 
@@ -93,6 +94,14 @@ def test_bits() -> None:
     code = BlockPrune(0.5, linear=(4, 4)).project((weight,), mu=0.0)
     # 2 of 4 positions, as a bitmap or as gaps, and all of the blocks' values
     assert code.bits() - 2 * 16 * 32 == bitpack.pattern_bits(code.index, 4) <= 4
+
+
+def test_size_by_other_definitions() -> None:
+    weight = torch.arange(64.0).reshape(8, 8) + 1
+    code = BlockPrune(0.5, linear=(2, 8)).project((weight,), mu=0.0)
+    assert code.index.tolist() == [2, 3]
+    assert condensa_bytes(code) == 4 * 32
+    assert lc_bits(code) == 32 * 32 + delta_bits(code.index)
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,11 @@ def sort_weighted(x: Reals, h: Reals) -> tuple[Reals, Reals]:
     pairs.sort()
     first, second = np.empty(len(x), np.uint32), np.empty(len(x), np.uint32)
     for a in range(0, len(x), CHUNK):
-        part = pairs[a : a + CHUNK]
-        key = (part >> np.uint64(32)).astype(np.uint32)
+        pair = pairs[a : a + CHUNK]
+        key = (pair >> np.uint64(32)).astype(np.uint32)
         key ^= np.where(key >> 31, np.uint32(0x80000000), np.uint32(0xFFFFFFFF))
         first[a : a + CHUNK] = key
-        second[a : a + CHUNK] = part & np.uint64(0xFFFFFFFF)
+        second[a : a + CHUNK] = pair & np.uint64(0xFFFFFFFF)
     return first.view(np.float32), second.view(np.float32)
 
 

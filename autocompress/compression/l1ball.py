@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, ClassVar, TypeAlias, final
 
 import numpy as np
@@ -31,6 +30,8 @@ Vector: TypeAlias = NDArray[np.float64]
 
 ROUNDS = 32
 """After so many rounds of filtering candidates are sorted, which no input makes slow."""
+EXACT, ENOUGH = 1e-15, 1e-12
+"""Relative error of ‖θ‖₁ that ends the rounds: at once, and after two that removed nothing."""
 
 
 @final
@@ -98,15 +99,16 @@ def _project(scores: Scores, radius: float) -> tuple[Tensor, Tensor]:
     """Return positions and values of the survivors."""
     for guess in _guesses(scores, radius):
         index = scores.above(guess)
-        points, inverse = _breakpoints(
+        gaps, inverse = _breakpoints(
             np.abs(wide(take(scores.flat, index))),
             None if scores.norm is None else wide(take(scores.norm, index)),
         )
-        if guess <= 0 or _norm(points - guess, inverse) >= radius:
+        gaps -= guess
+        if guess <= 0 or _norm(gaps, inverse) >= radius:
             break  # the threshold is not below the guess: all survivors are among these
-    if _norm(points, inverse) <= radius:
+    if _norm(gaps, inverse) <= radius:
         return index, take(scores.flat, index)
-    kept, sizes = _shrink(np.subtract(points.max(), points, out=points), inverse, radius)
+    kept, sizes = _shrink(gaps, inverse, radius)
     index = index if kept is None else take(index, torch.from_numpy(kept).to(index.device))
     values = torch.from_numpy(sizes).to(scores.flat.device, scores.flat.dtype)
     return index, values.copysign_(take(scores.flat, index))
@@ -117,9 +119,7 @@ def _guesses(scores: Scores, radius: float) -> Iterator[float]:
     sample = scores.sample()
     if sample is not None:
         share = radius * sample[0].size / scores.flat.numel()
-        points, inverse = _breakpoints(*sample)
-        top = float(points.max())
-        found = top - _level(top - points, inverse, share)
+        found = _threshold(*_breakpoints(*sample), share)
         if found > 0:
             yield 0.97 * found
             yield 0.8 * found
@@ -140,45 +140,53 @@ def _norm(gaps: Vector, inverse: Vector | None) -> float:
 
 
 def _shrink(
-    depth: Vector, inverse: Vector | None, radius: float
+    gaps: Vector, inverse: Vector | None, radius: float
 ) -> tuple[NDArray[np.int64] | None, Vector]:
     """Return which of some candidates survive (None: all) and the magnitudes they get.
 
     Candidates that the threshold of all of them removes do not survive; what is left has a higher
     threshold, and so on until none is removed (Michelot 1986). Where the candidates are a few per
-    cent more than the survivors, these are two or three rounds.
+    cent more than the survivors, these are two or three rounds. Each round measures anew from the
+    threshold found, so rounding errors shrink with it: they are relative to the radius in the end,
+    and not to weights that may be much larger.
 
     Args:
-        depth: How far each breakpoint is below the largest: unlike the breakpoints themselves,
-            nothing cancels where the radius is small beside the weights. Overwritten.
+        gaps: How far each breakpoint is above a lower bound of the threshold. Overwritten.
         inverse: 1/h of each.
-        radius: Their ‖θ‖₁.
+        radius: Their ‖θ‖₁, less than that of the gaps.
     """
     kept: NDArray[np.int64] | None = None
-    for rounds in count():
-        if rounds < ROUNDS:
-            level = (radius + _norm(depth, inverse)) / (
-                depth.size if inverse is None else inverse.sum()
-            )
+    settled = 0
+    for rounds in range(2 * ROUNDS):
+        if rounds == ROUNDS:
+            step = _threshold(gaps, inverse, radius)
         else:
-            level = _level(depth, inverse, radius)
-        inside = depth < level
-        if inside.all() or rounds > ROUNDS:
-            break
-        found = np.flatnonzero(inside)
-        depth = depth.take(found)
-        inverse = None if inverse is None else inverse.take(found)
-        kept = found if kept is None else kept.take(found)
-    sizes = np.subtract(level, depth, out=depth)
-    return kept, sizes if inverse is None else np.multiply(sizes, inverse, out=sizes)
+            excess = _norm(gaps, inverse) - radius
+            if abs(excess) <= (ENOUGH if settled > 1 else EXACT) * radius:
+                break
+            step = excess / (gaps.size if inverse is None else float(inverse.sum()))
+        # the largest breakpoint is above the threshold, though rounding may say otherwise
+        gaps -= min(step, float(np.nextafter(gaps.max(), 0.0)))
+        inside = gaps > 0
+        settled += 1
+        if not inside.all():
+            settled = 0
+            found = np.flatnonzero(inside)
+            gaps = gaps.take(found)
+            inverse = None if inverse is None else inverse.take(found)
+            kept = found if kept is None else kept.take(found)
+    return kept, gaps if inverse is None else np.multiply(gaps, inverse, out=gaps)
 
 
-def _level(depth: Vector, inverse: Vector | None, radius: float) -> float:
-    """Return how far the threshold is below the largest breakpoint, by sorting (Duchi et al.)."""
+def _threshold(points: Vector, inverse: Vector | None, radius: float) -> float:
+    """Return the τ >= 0 that ``Σ (pᵢ − τ)₊ / hᵢ = radius`` holds for, by sorting (Duchi et al.)."""
     if inverse is None:
-        depth, rates = np.sort(depth), np.ones_like(depth)
+        points, rates = np.sort(points)[::-1], np.ones_like(points)
     else:
-        order = np.argsort(depth)
-        depth, rates = depth[order], inverse[order]
-    levels = (radius + np.cumsum(depth * rates)) / np.cumsum(rates)
-    return float(levels[np.flatnonzero(depth < levels)[-1]])
+        order = np.argsort(points)[::-1]
+        points, rates = points[order], inverse[order]
+    total = np.cumsum(rates)
+    total[total == 0] = 1.0  # weights that do not count, all at the end
+    levels = (np.cumsum(points * rates) - radius) / total
+    active = np.flatnonzero(points > levels)
+    return max(0.0, float(levels[active[-1]])) if active.size else 0.0

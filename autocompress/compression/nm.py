@@ -89,8 +89,13 @@ class NMCode(InnerCode):
 
     @classmethod
     def streams(cls, meta: Meta) -> tuple[Stream, ...]:
-        runs = tuple(numel(shape) // int(meta["m"]) for shape in meta["shapes"])
-        return (Packed("ranks", comb(int(meta["m"]), int(meta["n"])), runs),)
+        n, m = int(meta["n"]), int(meta["m"])
+        if not 0 < n < m <= MOST:  # a forged file could ask for any binomial coefficient
+            raise ValueError(f"no pattern of {n} in {m} weights")
+        if comb(m, n) > 1 << 32:  # nothing to gain: hardly any pattern occurs twice
+            return ()
+        runs = tuple(numel(shape) // m for shape in meta["shapes"])
+        return (Packed("ranks", comb(m, n), runs),)
 
     @classmethod
     def restore(

@@ -247,7 +247,7 @@ def _floor(threshold: float, dtype: np.dtype[Any]) -> Any:
     dtype then gives what a comparison of real numbers would."""
     with np.errstate(over="ignore"):
         limit = dtype.type(threshold)
-    return np.nextafter(limit, dtype.type(-math.inf)) if limit > threshold else limit
+    return np.nextafter(limit, dtype.type(-math.inf)) if float(limit) > threshold else limit
 
 
 def _largest_of(scores: Tensor, count: int) -> Tensor:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from autocompress.compression import selection
+from autocompress.compression.selection import Scores, largest, put, take
+from tests.compression import strategies as s
+
+
+@pytest.fixture(autouse=True)
+def _tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make small vectors take the ways that large ones do."""
+    monkeypatch.setattr(selection, "BLOCK", 7)
+    monkeypatch.setattr(selection, "SAMPLE", 6)
+    monkeypatch.setattr(selection, "SMALL", 5)
+
+
+@settings(max_examples=150)
+@given(s.vectors(60), st.data())
+def test_the_largest_in_blocks_are_those_of_a_stable_sort(
+    vector: Tensor, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, vector.numel()))
+    order = np.argsort(-vector.abs().numpy(), kind="stable")[:count]
+    assert Scores(vector).largest(count).tolist() == sorted(order.tolist())
+    assert largest(vector.abs(), count).tolist() == sorted(order.tolist())
+
+
+@settings(max_examples=100)
+@given(s.vectors(60), st.data())
+def test_weights_of_one_change_nothing(vector: Tensor, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, vector.numel()))
+    ones = torch.ones_like(vector)
+    if vector.dtype == torch.float32:  # squares in double precision are exact then
+        weighted = Scores(vector, ones, power=2).largest(count)
+        assert weighted.tolist() == Scores(vector).largest(count).tolist()
+    threshold = float(vector.abs().median())
+    assert torch.equal(Scores(vector, ones).above(threshold), Scores(vector).above(threshold))
+
+
+@settings(max_examples=100)
+@given(s.vectors(40), st.floats(0, 5), st.sampled_from(s.SCALES))
+def test_thresholds_are_compared_as_real_numbers(
+    vector: Tensor, threshold: float, scale: float
+) -> None:
+    expected = [i for i, v in enumerate(vector.tolist()) if abs(v) > threshold * scale]
+    assert Scores(vector).above(threshold * scale).tolist() == expected
+    assert Scores(vector).above(math.inf).tolist() == []
+
+
+def test_a_threshold_between_two_floats_is_not_rounded() -> None:
+    value = float(np.float32(0.1))
+    vector = torch.tensor([value])
+    assert Scores(vector).above(value * (1 - 1e-12)).tolist() == [0]
+    assert Scores(vector).above(value).tolist() == []
+    assert Scores(torch.tensor([3e38])).above(1e300).tolist() == []
+
+
+@given(s.vectors(60), st.data())
+def test_a_misleading_sample_costs_only_time(vector: Tensor, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, vector.numel()))
+    expected = Scores(vector).largest(count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "_bracket", lambda *_: (1e37, 2e37))
+        assert torch.equal(Scores(vector).largest(count), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_take_and_put_are_inverse(dtype: torch.dtype) -> None:
+    flat = torch.tensor([0.0, 1.5, 0.0, -2.0], dtype=dtype)
+    index = torch.tensor([1, 3])
+    assert torch.equal(put(index, take(flat, index), 4), flat)
+    none = torch.zeros(0, dtype=torch.int64)
+    assert torch.equal(put(none, take(flat, none), 4), torch.zeros(4, dtype=dtype))

@@ -20,7 +20,7 @@ from tests.compression import strategies as s
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Tensors, tuple[int, ...], tuple[int, ...]]:
     """One or two weights, and blocks that fit them without always dividing them."""
-    shapes = [draw(st.sampled_from([(2, 3), (3, 2), (4, 3)]))]
+    shapes: list[tuple[int, ...]] = [draw(st.sampled_from([(2, 3), (3, 2), (4, 3)]))]
     if draw(st.booleans()):
         shapes.append(draw(st.sampled_from([(2, 1, 2, 2), (3, 2, 2)])))
     weights = tuple(draw(s.tensors(shape)).to(torch.float64) for shape in shapes)

@@ -147,7 +147,7 @@ def test_the_dictionary_never_changes() -> None:
     assert zlib.crc32(dictionary.WORDS) == DICTIONARY
 
 
-DICTIONARY = 0x79de0cb6
+DICTIONARY = 0x79DE0CB6
 
 
 def test_reading_without_the_library_says_what_to_install(

@@ -8,7 +8,7 @@ the bytes of the nonzero numbers only: no positions. Two rows, from the same tra
 - ``beyond`` prunes, quantizes the survivors to a codebook and entropy-codes positions and indices:
   its ratio is of real bytes of the file on disk, positions, codebooks, biases and header included.
 
-Both run the L-C algorithm; ``mem`` then fine-tunes the numbers that are left. The step and the epoch
+Both run the L-C algorithm; ``mem`` then fine-tunes the numbers that are left. Step and epoch
 are chosen on 6,000 held-out training images; test data is read once, at the end. A row takes about
 half an hour on one CPU core. Stopped and started again, it goes on where it was.
 

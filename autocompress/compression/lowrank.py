@@ -70,7 +70,6 @@ class LowRank(Compression):
     """
 
     name: ClassVar[str] = "low-rank"
-    smooth: ClassVar[bool] = True
     ranges: ClassVar[Mapping[str, Any]] = {"rank_fraction": {"low": 0.05, "high": 0.5, "log": True}}
     rank: int | None = None
     conv: str = "channel"
@@ -93,6 +92,11 @@ class LowRank(Compression):
         for key in SHARES:
             check_share(key, getattr(self, key))
         check_conv(self.conv)
+
+    @property
+    def smooth(self) -> bool:  # type: ignore[override]  # a class constant of most schemes
+        """Whether the ranks do not depend on the weights."""
+        return self.energy is None
 
     @property
     def weightings(self) -> frozenset[str]:  # type: ignore[override]

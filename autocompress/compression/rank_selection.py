@@ -60,7 +60,7 @@ class RankSelection(Compression):
 
     name: ClassVar[str] = "rank-selection"
     penalized: ClassVar[bool] = True
-    ranges: ClassVar[Mapping[str, Any]] = {"alpha": {"low": 1e-7, "high": 1e-5, "log": True}}
+    ranges: ClassVar[Mapping[str, Any]] = {"alpha": {"low": 1e-7, "high": 1e-4, "log": True}}
     alpha: float
     cost: str = "storage"
     conv: str = "channel"

@@ -6,8 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from autocompress.compression import Additive, Codebook, Compose, LowRank, Prune, StructurePrune
+from autocompress.compression import (
+    Additive,
+    Codebook,
+    Compose,
+    GlobalRank,
+    LowRank,
+    Prune,
+    RankSelection,
+    StructurePrune,
+)
 from autocompress.errors import AutocompressWarning
+from autocompress.metrics.flops import count_flops
 from autocompress.plan import Plan, Task
 from autocompress.realize import realize
 from tests.realize.networks import Chain, direct, images
@@ -188,3 +198,41 @@ def test_a_pair_that_thinning_made_dearer_becomes_one_layer_again(conv: str) -> 
     assert isinstance(small.conv2, nn.Conv2d)
     assert small.conv2.weight.shape == (8, 2, 3, 3)
     assert isinstance(small.fc1, nn.Sequential)
+
+
+def test_layers_kept_dense_stay_beside_factored_ones() -> None:
+    # full ranks are 8, 20 and 5
+    small = realized(Chain(), Task("t", ("conv2.weight", "fc1.weight", "fc2.weight"), LowRank(5)))
+    assert isinstance(small, Chain)
+    assert isinstance(small.conv2, nn.Sequential)
+    assert isinstance(small.fc1, nn.Sequential)
+    assert isinstance(small.fc2, nn.Linear)
+
+
+def test_a_layer_of_rank_zero_gives_its_bias() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 30))
+    small = realized(model, Task("t", ("0.weight", "2.weight"), RankSelection(1e9)))
+    assert isinstance(small, nn.Sequential)
+    assert shapes(small)["2.1.weight"] == (30, 1)
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.allclose(small(x), model[2].bias.expand(2, 30))
+
+
+@pytest.mark.parametrize("conv", ["channel", "spatial"])
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_shares_and_budgets_of_flops_are_those_of_the_realized_model(
+    share: float, conv: str
+) -> None:
+    size = (3, 13, 11)
+    model = nn.Sequential(
+        nn.Conv2d(3, 12, 5, stride=2, padding=1), nn.ReLU(), nn.Conv2d(12, 16, 3, padding=1)
+    )
+    names = ("0.weight", "2.weight")
+    dense = count_flops(model, torch.zeros(1, *size))
+    schemes = [LowRank(flops=share, conv=conv), GlobalRank(share, cost="flops", conv=conv)]
+    for scheme in schemes:
+        plan = Plan([Task("t", names, scheme)]).resolve(model, torch.zeros(1, *size))
+        decoded, resolved, codes = direct(model, plan)
+        small = realize(decoded, resolved, codes, torch.zeros(1, *size))
+        flops = count_flops(small, torch.zeros(1, *size))
+        assert 0.5 * share * dense < flops <= share * dense, scheme

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autocompress.compression import bitpack, grouping
 from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors, total_numel
+from autocompress.compression.selection import fast
 from autocompress.compression.streams import Positions, Stream
 from autocompress.compression.weighting import Diagonal, Weighting
 
@@ -61,7 +62,7 @@ def _take(tensor: Tensor, mask: Tensor) -> Tensor:
 
 def _put(values: Tensor, mask: Tensor) -> Tensor:
     """Return zeros with the values under a mask; inverse of :func:`_take`."""
-    if values.device.type != "cpu" or values.dtype == torch.bfloat16:
+    if not fast(values):
         full = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
         full[mask] = values
         return full

@@ -105,6 +105,8 @@ class LevelsCode(InnerCode):
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:
     """Return ``table[index]`` of a uint8 or integer vector, without an int64 copy of it all."""
+    if table.requires_grad:  # fine-tuning trains the table: no shortcut has a gradient
+        return table[index.long()]
     out = table.new_empty(index.shape)
     for some, into in zip(index.split(TILE), out.split(TILE), strict=True):
         torch.index_select(table, 0, some.int(), out=into)

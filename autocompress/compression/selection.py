@@ -134,9 +134,16 @@ def take(flat: Tensor, index: Tensor) -> Tensor:
     return torch.from_numpy(flat.numpy().take(index.numpy()))
 
 
+def fast(values: Tensor) -> bool:
+    """Whether NumPy can take the place of torch: on a CPU, and no gradient is wanted."""
+    return (
+        values.device.type == "cpu" and values.dtype != torch.bfloat16 and not values.requires_grad
+    )
+
+
 def put(index: Tensor, values: Tensor, size: int) -> Tensor:
     """Return a vector of zeros with ``values`` at the positions ``index``; inverse of `take`."""
-    if values.device.type != "cpu" or values.dtype == torch.bfloat16:
+    if not fast(values):
         flat = values.new_zeros(size)
         flat[index] = values
         return flat

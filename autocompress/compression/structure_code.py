@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autocompress.compression import bitpack
 from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors
+from autocompress.compression.selection import fast
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError
 
@@ -175,7 +176,7 @@ def _take(tensor: Tensor, kept: Tensor, axis: int) -> Tensor:
 
 def _put(values: Tensor, kept: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
     """Return zeros with the slices at their places; inverse of :func:`_take`."""
-    if values.device.type != "cpu" or values.dtype == torch.bfloat16:
+    if not fast(values):
         return values.new_zeros(shape).index_copy_(axis, kept, values)
     full = np.zeros(shape, dtype=values.numpy().dtype)
     full[(slice(None),) * axis + (kept.numpy(),)] = values.numpy()

@@ -21,6 +21,7 @@ from autocompress.compression.registry import from_dict, name_of, to_dict
 from autocompress.errors import SchemeError
 from autocompress.outside import find
 from autocompress.plan import Plan, Task
+from autocompress.recover.leaves import leaves, rebuilt
 from autocompress.storage import PackedModel, codec, read, write
 
 _CODER = importlib.util.find_spec("constriction") is not None
@@ -107,6 +108,18 @@ class CompressionContract(ABC):
             for d in code.decode():
                 d.fill_(7.0)
             assert _same(code.decode(), before), f"{scheme.describe()} gives its own tensors away"
+
+    def test_decoded_weights_are_functions_of_their_numbers(self) -> None:
+        """Fine-tuning trains a code's numbers by the chain rule through ``decode``."""
+        for scheme, weights in self.cases():
+            code = scheme.project(weights, mu=1.0)
+            numbers = [leaf.requires_grad_() for leaf in leaves(code)]
+            decoded = rebuilt(code, numbers, rounded=False).decode()
+            assert _close(decoded, code.decode()), scheme.describe()
+            if any(leaf.numel() for leaf in numbers):
+                total = torch.stack([d.double().sum() for d in decoded]).sum()
+                torch.autograd.backward(total)
+                assert any(leaf.grad is not None for leaf in numbers), scheme.describe()
 
     def test_schemes_keep_no_state(self) -> None:
         for scheme, weights in self.cases():
@@ -283,6 +296,10 @@ def _register(monkeypatch: pytest.MonkeyPatch, scheme: Compression) -> None:
         monkeypatch.setitem(EXTENSIONS, reference(type(scheme)), type(scheme))
     for inner in getattr(scheme, "of", ()):
         _register(monkeypatch, inner)
+
+
+def _close(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    return all(torch.allclose(x.detach(), y, rtol=1e-5) for x, y in zip(a, b, strict=True))
 
 
 def _copied(tensors: Tensors) -> Tensors:

@@ -172,7 +172,7 @@ class Cast(Compression):
 
 
 def nearest(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the nearest finite numbers of one of the :data:`CASTS`, in that dtype, ties to even."""
+    """Return the nearest finite numbers of a dtype of :data:`CASTS`, in it, ties to even."""
     # narrow formats cannot hold each other's largest number
     wide = values if values.dtype == torch.float64 else values.to(torch.float32)
     largest = torch.finfo(dtype).max

@@ -93,7 +93,7 @@ class Uniform(Compression):
     percentile: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or self.bits not in BITS:
+        if type(self.bits) is not int or self.bits not in BITS:
             raise SchemeError(f"bits = {self.bits!r}: accepted is an integer from 1 to 8, or 16")
         if not isinstance(self.symmetric, bool):
             raise SchemeError(f"symmetric = {self.symmetric!r}: accepted is true or false")

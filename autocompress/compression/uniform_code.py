@@ -99,6 +99,8 @@ class UniformCode(InnerCode):
 
     @classmethod
     def streams(cls, meta: Meta) -> tuple[Stream, ...]:
+        if meta["width"] not in BITS:  # before a forged one becomes a power of two
+            raise ValueError(f"no uniform levels of {meta['width']} bits")
         runs = tuple(numel(shape) for shape in meta["shapes"])
         return (Packed("levels", 2 ** meta["width"], runs),)
 

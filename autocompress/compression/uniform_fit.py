@@ -138,12 +138,13 @@ def _positions(ordered: Tensor, values: Tensor) -> Tensor:
 
 def _by_level(rows: Rows, offset: Tensor, scale: Tensor) -> _Sums:
     """Assign a level to every weight; residuals are small, so float32 is precise enough."""
-    count, candidates = scale.shape
-    sums = scale.new_zeros((5, count, candidates))
+    sums = scale.new_zeros((5, *scale.shape))
     for r, c in pieces(rows.x):
-        x = rows.x[r, c]
-        h = rows.h[r, c] if rows.h is not None else None
-        for j in range(candidates):
+        x = rows.x[r, None, c]
+        h = rows.h[r, None, c] if rows.h is not None else None
+        batch = max(1, 2**17 // x.numel())
+        for start in range(0, scale.shape[1], batch):
+            j = slice(start, start + batch)
             o, s = (t[r, j, None].to(x.dtype) for t in (offset, scale))
             residual = x if rows.symmetric else x - o
             q = (residual / s).round_().clamp_(0, rows.top)
@@ -151,6 +152,6 @@ def _by_level(rows: Rows, offset: Tensor, scale: Tensor) -> _Sums:
             hr, hq = (residual, q) if h is None else (residual * h, q * h)
             parts = [hr * residual, hr * q, hq * q] + ([] if rows.symmetric else [hr, hq])
             for k, part in enumerate(parts):
-                sums[k, r, j] += part.sum(1)
+                sums[k, r, j] += part.sum(-1)
     rr, rq, qq, res, q = sums
     return _Sums(rr, res, rq, q, qq)

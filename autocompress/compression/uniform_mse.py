@@ -14,7 +14,9 @@ One symmetric bit is solved in closed form, ``scale = Σ h |w| / Σ h``.
 least clip that can be optimal (clipping m to c costs ``h (m - c)²`` at least, which must not exceed
 an error already found), the regression for each, finer candidates around the best, and a few
 alternations of regression and assignment. An asymmetric grid clips either side by an amount of its
-own. The range itself and the previous solution are among the candidates.
+own. The range itself and the previous solution are among the candidates. Nothing is proved about
+what is found; next to the sweep, on rows of 300 and of 7200 numbers of several distributions, its
+error is within 1 % for up to 6 bits, and within 10 % where 8 bits meet short rows.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ def least_squares_grid(
         importance: h >= 0 of the shape of ``rows``, or None for ones.
         previous: A grid to be no worse than, or None.
     """
+    if importance is not None and bool(importance.min() == importance.max()):
+        importance = None
     top = bounds(bits, symmetric)[1]
     sweep = symmetric and (bits == 1 or (bits < 16 and rows.numel() * top <= SWEEP))
     each = rows.shape[1] * (top if sweep else 1)
@@ -104,8 +108,11 @@ def _solve(task: _Task, sweep: bool) -> Grid:
         )
         old = zero, scale
     offset, scale = search(rows, old, _candidates(rows, task))
-    scale = torch.where(largest > 0, scale * unit, 0)
-    return scale, None if task.symmetric else offset * unit - bottom * scale + middle
+    scale = torch.where(largest > 0, scale, 0)
+    # in this order, or the largest numbers overflow
+    zero_level = (offset - bottom * scale + middle / unit) * unit
+    scale = scale * unit
+    return scale, None if task.symmetric else zero_level
 
 
 def _normal(rows: Tensor, middle: Tensor, unit: Tensor, symmetric: bool) -> Tensor:

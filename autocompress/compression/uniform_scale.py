@@ -25,16 +25,19 @@ Floats = NDArray[np.float64]
 
 
 def storable(grid: Grid, rows: Tensor, bits: int) -> Grid:
-    """Return a grid in the rows' dtype, with all of its levels finite."""
-    scale, offset = grid
-    low, _ = bounds(bits, offset is None)
-    largest = torch.finfo(rows.dtype).max * (1 - 2 * torch.finfo(rows.dtype).eps)
-    scale, room = scale.double(), torch.full_like(scale, largest, dtype=torch.float64)
-    if offset is not None:
-        offset = offset.double().clamp(-largest, largest)
-        room -= offset.abs()
-    scale = torch.minimum(scale, room / -low).to(rows.dtype)
-    return scale, None if offset is None else offset.to(rows.dtype)
+    """Return a grid in the rows' dtype, a little finer where a level in use would overflow."""
+    scale = grid[0].to(rows.dtype)
+    offset = None if grid[1] is None else grid[1].to(rows.dtype)
+    bottom, top = bounds(bits, offset is None)
+    zero = torch.zeros_like(scale) if offset is None else offset
+    step = torch.where(scale > 0, scale, 1).double()
+    finite = scale.isfinite()
+    for extreme in torch.aminmax(rows, dim=1):
+        level = ((extreme.double() - zero.double()) / step).round().clamp(bottom, top)
+        finite &= (scale * level.to(scale.dtype) + zero).isfinite()
+    room = torch.finfo(rows.dtype).max * (1 - 2 * torch.finfo(rows.dtype).eps) - zero.double().abs()
+    finer = torch.minimum(grid[0].double(), room / -bottom).to(rows.dtype)
+    return torch.where(finite, scale, finer), offset
 
 
 def grid_over(low: Tensor, high: Tensor, bits: int, symmetric: bool) -> Grid:
@@ -44,7 +47,7 @@ def grid_over(low: Tensor, high: Tensor, bits: int, symmetric: bool) -> Grid:
         return high / top, None
     # divided first: the difference of the largest numbers of a dtype overflows
     scale = high / (top - bottom) - low / (top - bottom)
-    return scale, low - bottom * scale
+    return scale, low * (top / (top - bottom)) + high * (-bottom / (top - bottom))
 
 
 def minmax_grid(rows: Tensor, bits: int, symmetric: bool) -> Grid:

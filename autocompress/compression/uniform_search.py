@@ -39,6 +39,9 @@ def search(
     if previous is not None:
         offset, scale = (p[:, None] for p in previous)
         best.offer(fit(rows, offset, torch.where(scale > 0, scale, best.scale)), nothing)
+    coarser = min(rows.top - 1, candidates - (6 if sides == 1 else 3))
+    if coarser > 0:
+        best.offer(fit(rows, *clips.coarser(coarser)), nothing)
     step = 1 / (candidates - 1)
     axes = [[step * i for i in range(candidates)]] * sides
     first = [e for e in itertools.product(*axes) if any(e)]
@@ -89,6 +92,16 @@ class _Clips:
             offset, width = self.centre - kept[..., 0], kept.sum(-1)
         scale = width / self.rows.top
         return offset, torch.where(scale > 0, scale, 1)
+
+    def coarser(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return ``count`` grids that clip nothing and leave 1, 2, … levels at the top unused.
+
+        They are of no use but to numbers that lie on such a grid.
+        """
+        offset, scale = self.grid(torch.zeros_like(self.ends)[:, None])
+        top = self.rows.top
+        used = torch.arange(top - 1, top - 1 - count, -1, device=scale.device)
+        return offset.expand(-1, count), scale * top / used
 
 
 class _Best:

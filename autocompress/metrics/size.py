@@ -33,6 +33,7 @@ from autocompress.compression.codebook import CodebookCode, GroupedCodebookCode
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.levels import LevelsCode
 from autocompress.compression.prune import SparseCode
+from autocompress.compression.uniform_code import UniformCode
 from autocompress.storage.packed import PackedModel, pack_parts
 
 
@@ -122,6 +123,9 @@ def condensa_bytes(code: Code) -> int:
         decoded = code.decode()
         leaves = [leaf.flat for leaf in _leaves(code)] or list(decoded)
         return _nonzeros(decoded) * max(map(_width, leaves))
+    if isinstance(code, UniformCode):  # a level is a number of its own, of that many bits
+        levels = -(-_nonzeros(code.decode()) * code.width // 8)
+        return levels + condensa_bytes(code.inner)
     return sum(map(condensa_bytes, children))
 
 

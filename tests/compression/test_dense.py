@@ -13,6 +13,7 @@ from autocompress.errors import AutocompressError
 from tests.compression import strategies as s
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+NARROW = HALVES | {"float8_e4m3fn": torch.float8_e4m3fn, "float8_e5m2": torch.float8_e5m2}
 
 
 @given(s.vectors(20), st.integers(1, 3))
@@ -25,14 +26,15 @@ def test_dense_keeps_every_bit(vector: Tensor, pieces: int) -> None:
 
 
 def all_numbers(dtype: torch.dtype) -> Tensor:
-    """Every finite number of a 16-bit dtype, sorted, in double precision."""
-    codes = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
-    numbers = codes.view(dtype).double()
+    """Every finite number of a dtype of 8 or 16 bits, sorted, in double precision."""
+    bits = 8 * dtype.itemsize
+    codes = torch.arange(-(2 ** (bits - 1)), 2 ** (bits - 1), dtype=torch.int32)
+    numbers = codes.to(torch.int8 if bits == 8 else torch.int16).view(dtype).double()
     finite: Tensor = numbers[numbers.isfinite()].unique()
     return finite
 
 
-NUMBERS = {name: all_numbers(dtype) for name, dtype in HALVES.items()}
+NUMBERS = {name: all_numbers(dtype) for name, dtype in NARROW.items()}
 
 
 def distance_to_nearest(values: Tensor, name: str) -> Tensor:
@@ -54,14 +56,14 @@ def awkward(name: str) -> st.SearchStrategy[float]:
 
 
 @settings(max_examples=200)
-@given(st.data(), st.sampled_from(sorted(HALVES)), st.sampled_from(s.DTYPES))
+@given(st.data(), st.sampled_from(sorted(NARROW)), st.sampled_from(s.DTYPES))
 def test_casts_take_the_nearest_number(data: st.DataObject, name: str, dtype: torch.dtype) -> None:
     wide = st.floats(-(2.0**127), 2.0**127, width=32)
     values = data.draw(st.lists(awkward(name) | wide, min_size=1, max_size=20))
     weights = (torch.tensor(values, dtype=torch.float64).to(dtype),)
     code = Cast(name).project(weights, mu=0.0)
     s.check_code(code, weights)
-    assert code.flat.dtype == HALVES[name]
+    assert code.flat.dtype == NARROW[name]
     (decoded,) = code.decode()
     taken = (decoded.double() - weights[0].double()).abs()
     assert torch.equal(taken, distance_to_nearest(weights[0], name))
@@ -138,3 +140,27 @@ def test_cast_needs_weights() -> None:
 def test_restoring_contradicting_parts_is_refused(meta: dict[str, object], flat: Tensor) -> None:
     with pytest.raises((ValueError, KeyError)):
         DenseCode.restore(meta, {"flat": flat}, {})
+
+
+def test_numbers_of_8_bits_are_as_the_formats_say() -> None:
+    assert (len(NUMBERS["float8_e4m3fn"]), float(NUMBERS["float8_e4m3fn"].max())) == (253, 448.0)
+    assert (len(NUMBERS["float8_e5m2"]), float(NUMBERS["float8_e5m2"].max())) == (247, 57344.0)
+    # of two as near the one with an even last bit: 17 is between 16 and 18, 19 between 18 and 20
+    ties = torch.tensor([17.0, 19.0, -17.0, 2.0**-10, 3 * 2.0**-10], dtype=torch.float64)
+    (decoded,) = Cast("float8_e4m3fn").project((ties,), mu=0.0).decode()
+    assert decoded.tolist() == [16.0, 20.0, -16.0, 0.0, 2.0**-8]
+    # just above the middle in double precision, the middle itself in single
+    above = torch.tensor([17 + 2.0**-40], dtype=torch.float64)
+    assert Cast("float8_e4m3fn").project((above,), mu=0.0).decode()[0].tolist() == [18.0]
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_8_bits_saturate_and_take_a_byte(name: str) -> None:
+    values = torch.tensor([1e30, -1e30, 460.0, 1e-30, 0.0, -0.0])
+    code = Cast(name).project((values,), mu=0.0)
+    largest = float(NUMBERS[name].max())
+    (decoded,) = code.decode()
+    assert decoded[:2].tolist() == [largest, -largest]
+    assert decoded.isfinite().all()
+    assert code.bits() == 8 * 6
+    s.check_code(code, (values,))

@@ -29,11 +29,15 @@ class _Sum(ABC):
 
     def add(self, x: Tensor) -> None:
         """Add the inputs of one call."""
-        patches = unfold(self.layer, x)
+        patches = unfold(self.layer, self.prepared(x))
         kernel = self.layer.weight.dim() - 1
         self.rows += patches.shape[: patches.dim() - kernel].numel()
         part = self.part(patches, kernel)
         self.total = part if self.total is None else self.total.add_(part)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """Return what is unfolded of the inputs."""
+        return x
 
     @abstractmethod
     def part(self, patches: Tensor, kernel: int) -> Tensor:
@@ -47,13 +51,12 @@ class _Sum(ABC):
 class _Squares(_Sum):
     """Σ x²: ``(groups, in/groups, *kernel)``, or ``(1, in)``; float64."""
 
+    def prepared(self, x: Tensor) -> Tensor:
+        return x.to(torch.float64).square()  # once an element, not once a patch
+
     def part(self, patches: Tensor, kernel: int) -> Tensor:
-        rows = tuple(range(patches.dim() - kernel))
-        # a view is not copied whole: a chunk of it at a time
-        chunks = patches.split(max(1, _CHUNK // max(1, patches[0].numel())))
-        squares = sum(chunk.to(torch.float64).square_().sum(rows) for chunk in chunks)
-        assert isinstance(squares, Tensor)
-        return squares.reshape(groups_of(self.layer), -1, *self.layer.weight.shape[2:])
+        sums = patches.sum(tuple(range(patches.dim() - kernel)))
+        return sums.reshape(groups_of(self.layer), -1, *self.layer.weight.shape[2:])
 
 
 class _Products(_Sum):

@@ -25,13 +25,13 @@ from typing import ClassVar
 
 import torch
 
-from autocompress.compression.base import Code, Compression, refuse, require_finite
+from autocompress.compression.base import Code, Compression, InnerCode, refuse, require_finite
 from autocompress.compression.dense import DenseCode
 from autocompress.errors import SchemeError
 
 
 @dataclass(frozen=True, eq=False)
-class RowCode(Code):
+class RowCode(InnerCode):
     """One number for each row."""
 
     kind: ClassVar[str] = "outlier_schemes.rows"
@@ -54,9 +54,6 @@ class RowCode(Code):
     def meta(self):
         return {"shapes": [list(shape) for shape in self.shapes]}
 
-    def children(self):
-        return {"inner": self.inner}
-
     @classmethod
     def restore(cls, meta, tensors, children):
         shapes = tuple(tuple(shape) for shape in meta["shapes"])
@@ -64,12 +61,6 @@ class RowCode(Code):
             if tuple(row.shape) != shape[:1]:
                 raise ValueError(f"{tuple(row.shape)} rows for {shape}")
         return cls(children["inner"], shapes)
-
-    def reals(self):
-        return self.inner.reals()
-
-    def with_reals(self, inner):
-        return RowCode(self.inner.with_reals(inner), self.shapes)
 
 
 @dataclass(frozen=True)

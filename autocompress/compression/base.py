@@ -102,7 +102,8 @@ class Code(ABC):
 
         Nothing has to be said: a buffer that no stream names is coded as symbols of whatever width
         is cheapest. Saying it is better where symbols have an alphabet that is no power of two, or
-        differ from tensor to tensor.
+        differ from tensor to tensor. What is said is part of the format: a file is read by what
+        was said when it was written.
 
         Args:
             meta: The code's :meth:`meta`; when a file is read, it comes from there and has not been

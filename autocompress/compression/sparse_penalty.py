@@ -44,7 +44,7 @@ class L0Penalty(Compression):
     name: ClassVar[str] = "l0-penalty"
     penalized: ClassVar[bool] = True
     weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
-    ranges: ClassVar[Mapping[str, Any]] = {"alpha": {"low": 1e-7, "high": 1e-4, "log": True}}
+    ranges: ClassVar[Mapping[str, Any]] = {"alpha": {"low": 1e-6, "high": 3e-4, "log": True}}
     alpha: float
 
     def __post_init__(self) -> None:

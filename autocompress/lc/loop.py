@@ -122,9 +122,10 @@ class _Loop:
         """Direct compression of the reference."""
         began = time.perf_counter()
         train_loss = self.learner.sample_loss(self.model)
-        codes = self.c_step({}, {}, mu=self.first_mu())
+        first = self.first_mu()
+        codes = self.c_step({}, {}, mu=first)
         decoded = self.decode(codes)
-        record = self.record(0, 0.0, 0, train_loss, codes, decoded, began)
+        record = self.record(0, first, 0, train_loss, codes, decoded, began)
         mu = MuSchedule(start=1.0, factor=1.0)
         multipliers: dict[str, Tensor] = {}
         if isinstance(self.recipe, LC):

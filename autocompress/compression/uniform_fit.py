@@ -51,8 +51,8 @@ class Rows:
         """Sums of the first 0, 1, … of each row, float64 ``(rows, length + 1)``."""
         count, length = self.x.shape
         sums = self.x.new_zeros((count, length + 1), dtype=torch.float64)
-        torch.cumsum(self.x, 1, dtype=torch.float64, out=sums[:, 1:])
-        return sums
+        sums[:, 1:] = self.x
+        return sums.cumsum_(1)  # in place: there may be as much as memory allows
 
     @cached_property
     def energy(self) -> Tensor:

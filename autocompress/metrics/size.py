@@ -168,7 +168,9 @@ def _leaves(code: Code) -> list[DenseCode]:
 
 
 def _nonzeros(tensors: Iterable[Tensor]) -> int:
-    return sum(int(torch.count_nonzero(t)) for t in tensors)
+    # torch counts no numbers of 8 bits
+    wide = (t.half() if t.is_floating_point() and t.element_size() == 1 else t for t in tensors)
+    return sum(int(torch.count_nonzero(t)) for t in wide)
 
 
 def _width(tensor: Tensor) -> int:

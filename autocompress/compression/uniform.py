@@ -60,7 +60,7 @@ class Uniform(Compression):
 
     - ``"mse"``: minimises ``Σᵢ hᵢ (wᵢ - scale · levelᵢ - offset)²`` over scale, offset and levels
       (h = 1, or a diagonal weighting). How near to the optimum it comes is said in
-      :mod:`~autocompress.compression.uniform_mse`: symmetric grids of up to 4 million
+      :mod:`~autocompress.compression.uniform_mse`: symmetric grids of up to 2 million
       ``weights · (2^(b-1) - 1)`` a tensor, and one bit, are globally optimal; never worse than
       ``"minmax"`` or than the previous solution.
     - ``"minmax"``: the extreme levels are the extreme weights (largest magnitude if symmetric).

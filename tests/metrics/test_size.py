@@ -160,6 +160,15 @@ def test_codebook_counts_every_weight_that_is_not_zero() -> None:
         assert lc_bits(code) == 6 * 2 + 3 * 8 * width
 
 
+def test_levels_and_numbers_of_8_bits() -> None:
+    weights = (torch.tensor([[0.0, 1.0, -3.0, 2.0, 0.1]]),)
+    levels = c.Uniform(3, scale="minmax").project(weights, mu=0.0)
+    assert condensa_bytes(levels) == -(-3 * 3 // 8) + 4  # three levels that are not zero, a scale
+    assert lc_bits(levels) == 5 * 3 + 32
+    cast = c.Cast("float8_e4m3fn").project(weights, mu=0.0)
+    assert (condensa_bytes(cast), lc_bits(cast)) == (4, 40)
+
+
 def test_additive_adds_its_terms() -> None:
     torch.manual_seed(0)
     code = c.Additive([c.Codebook(2), c.Prune(0.1)]).project((torch.randn(10, 10),), mu=0.0)

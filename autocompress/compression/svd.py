@@ -25,6 +25,8 @@ _SUBSET = 16
 """From this many times the rank on, a few eigenvectors come faster than all of them."""
 _SMALL = 128
 """Up to this size all eigenvectors are quickest."""
+_LARGE = 1024
+"""From this size on memory counts: LAPACK's driver with little workspace, as quick there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,19 +127,22 @@ def _eigen(gram: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
     """Return eigenvalues, descending, and eigenvectors; at least the ``rank`` largest."""
     size = gram.shape[0]
     few = rank is not None and rank * _SUBSET <= size and size > _SMALL
-    if rank is not None and few and gram.device.type == "cpu":
+    if gram.device.type == "cpu" and (few or size > _LARGE):
         import scipy.linalg
 
         try:
             values, vectors = scipy.linalg.eigh(
-                gram.numpy(),
-                subset_by_index=[size - rank, size - 1],
+                gram.numpy().T,  # symmetric, and in the order of columns that is worked on in place
+                subset_by_index=[size - rank, size - 1] if few and rank is not None else None,
                 driver="evr",
+                overwrite_a=not few,
                 check_finite=False,
             )
             return torch.from_numpy(values).flip(0), torch.from_numpy(vectors).flip(1)
         except scipy.linalg.LinAlgError:
-            pass  # clustered eigenvalues; the full decomposition copes
+            if not few:
+                raise
+            # clustered eigenvalues; the full decomposition copes
     found = torch.linalg.eigh(gram)
     return found.eigenvalues.flip(0), found.eigenvectors.flip(1)
 

@@ -16,9 +16,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autocompress import data, errors, lc, metrics, models
+    from autocompress import data, errors, lc, metrics, models, regularizers
     from autocompress.analysis.front import Front
     from autocompress.api import compress
+    from autocompress.calibration.calibrate import calibrate
     from autocompress.compressed import Compressed, load
     from autocompress.compression import (
         Additive,
@@ -92,6 +93,7 @@ _EXPORTS = {
     "Ternary": "autocompress.compression:Ternary",
     "TernaryScale": "autocompress.compression:TernaryScale",
     "Uniform": "autocompress.compression:Uniform",
+    "calibrate": "autocompress.calibration.calibrate:calibrate",
     "compress": "autocompress.api:compress",
     "data": "autocompress.data",
     "errors": "autocompress.errors",
@@ -101,6 +103,7 @@ _EXPORTS = {
     "metrics": "autocompress.metrics",
     "models": "autocompress.models",
     "plots": "autocompress.report.plots",
+    "regularizers": "autocompress.regularizers",
     "register": "autocompress.compression.extensions:register",
     "resume": "autocompress.sweep:resume",
     "scheme": "autocompress.compression.function:scheme",
@@ -143,6 +146,7 @@ __all__ = [
     "TernaryScale",
     "Uniform",
     "__version__",
+    "calibrate",
     "compress",
     "data",
     "errors",
@@ -153,6 +157,7 @@ __all__ = [
     "models",
     "plots",
     "register",
+    "regularizers",
     "resume",
     "scheme",
     "search",

@@ -8,11 +8,13 @@ import sys
 import autocompress as ac
 
 PUBLIC = {
-    "Adam", "Additive", "Binary", "BinaryScale", "BlockPrune", "Candidate", "Cast", "Code", "Codebook", "Compose",
-    "Compressed", "Compression", "Dense", "Direct", "Front", "GlobalRank", "L0Penalty", "L1Ball",
-    "L1Penalty", "LC", "LowRank", "MuSchedule", "NMPrune", "Plan", "PowersOfTwo", "Prune", "RankSelection", "SGD",
-    "StructurePrune", "Sweep", "Task", "Ternary", "TernaryScale", "Uniform", "__version__", "compress", "data", "errors", "finetune",
-    "lc", "load", "metrics", "models", "plots", "register", "resume", "scheme", "search",
+    "Adam", "Additive", "Binary", "BinaryScale", "BlockPrune", "Candidate", "Cast", "Code",
+    "Codebook", "Compose", "Compressed", "Compression", "Dense", "Direct", "Front", "GlobalRank",
+    "L0Penalty", "L1Ball", "L1Penalty", "LC", "LowRank", "MuSchedule", "NMPrune", "Plan",
+    "PowersOfTwo", "Prune", "RankSelection", "SGD", "StructurePrune", "Sweep", "Task", "Ternary",
+    "TernaryScale", "Uniform", "__version__", "calibrate", "compress", "data", "errors",
+    "finetune", "lc", "load", "metrics", "models", "plots", "register", "regularizers", "resume",
+    "scheme", "search",
 }  # fmt: skip
 
 

@@ -271,11 +271,17 @@ class Compression(ABC):
         return None
 
     def describe(self) -> str:
-        """Return a short human-readable form, such as ``prune(density=0.05)``."""
+        """Return a short human-readable form, such as ``prune(density=0.05)``.
+
+        Fields that are as by default, and those :meth:`bind` fills in, are left out.
+        """
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # concrete ones are dataclasses
-        shown = ((f.name, getattr(self, f.name)) for f in fields if f.repr)
-        values = (f"{name}={_short(value)}" for name, value in shown if value is not None)
-        return f"{self.name}({', '.join(values)})"
+        shown = ((f.name, getattr(self, f.name)) for f in fields if _told(self, f))
+        return f"{self.name}({', '.join(f'{name}={_short(value)}' for name, value in shown)})"
+
+
+def _told(scheme: Compression, field: dataclasses.Field[Any]) -> bool:
+    return field.repr and getattr(scheme, field.name) != field.default
 
 
 def _short(value: object) -> str:

@@ -143,9 +143,6 @@ class BlockPrune(Compression):
             scope="joint" if len(shapes) == 1 else self.scope,
         )
 
-    def describe(self) -> str:
-        return grouping.describe(self)
-
 
 def _within(block: Block, shapes: list[tuple[int, ...]]) -> Block:
     """Return a block no larger than any of the shapes."""

@@ -6,7 +6,6 @@ scale of the weights matters and the extra memory is small.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from autocompress.compression.base import Compression, numel, require_finite
+from autocompress.compression.base import numel, require_finite
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError
 
@@ -199,17 +198,3 @@ def _refuse_nan(scores: Tensor, weight: Tensor) -> None:
     """Raise SchemeError if some score is not finite because a weight is not."""
     if not math.isfinite(float(scores.sum())):
         require_finite(weight.detach())
-
-
-def describe(scheme: Compression) -> str:
-    """Return the short form of a scheme, without the fields that are as by default."""
-    shown = [
-        f"{f.name}={_short_value(value)}"
-        for f in dataclasses.fields(scheme)  # type: ignore[arg-type]
-        if f.name != "ties" and (value := getattr(scheme, f.name)) != f.default
-    ]
-    return f"{scheme.name}({', '.join(shown)})"
-
-
-def _short_value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

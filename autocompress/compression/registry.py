@@ -33,14 +33,44 @@ from autocompress.errors import SchemeError, unknown
 SCHEMES: dict[str, type[Compression]] = {
     scheme.name: scheme
     for scheme in (
-        Dense, Prune, L1Ball, L0Penalty, L1Penalty, NMPrune, Codebook, Binary, BinaryScale, Ternary, TernaryScale, PowersOfTwo, LowRank, RankSelection, GlobalRank, StructurePrune, BlockPrune, Uniform, Cast, Compose, Additive
+        Dense,
+        Prune,
+        L1Ball,
+        L0Penalty,
+        L1Penalty,
+        NMPrune,
+        Codebook,
+        Binary,
+        BinaryScale,
+        Ternary,
+        TernaryScale,
+        PowersOfTwo,
+        LowRank,
+        RankSelection,
+        GlobalRank,
+        StructurePrune,
+        BlockPrune,
+        Uniform,
+        Cast,
+        Compose,
+        Additive,
     )
 }
 
 CODES: dict[str, type[Code]] = {
     code.kind: code
     for code in (
-        DenseCode, SparseCode, NMCode, CodebookCode, GroupedCodebookCode, LevelsCode, LowRankCode, StructureCode, BlockCode, AdditiveCode, UniformCode
+        DenseCode,
+        SparseCode,
+        NMCode,
+        CodebookCode,
+        GroupedCodebookCode,
+        LevelsCode,
+        LowRankCode,
+        StructureCode,
+        BlockCode,
+        AdditiveCode,
+        UniformCode,
     )
 }
 

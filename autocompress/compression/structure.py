@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
 import torch
@@ -75,7 +75,7 @@ class StructurePrune(Compression):
     scope: str = "joint"
     align: int = 1
     biases: bool = True
-    ties: tuple[tuple[int, ...], ...] = ()
+    ties: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         check_density(self.density)
@@ -233,9 +233,6 @@ class StructurePrune(Compression):
             scope="joint" if len(rows) == 1 else self.scope,
             biases=self.biases or all(len(shape) > 1 for shape in shapes),
         )
-
-    def describe(self) -> str:
-        return grouping.describe(self)
 
 
 @final

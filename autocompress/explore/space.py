@@ -25,6 +25,7 @@ from autocompress.recipe import (
     recipe_from_dict,
 )
 from autocompress.regularizers import REGULARIZERS
+from autocompress.settings import Settings
 
 
 def _whole(annotation: Any) -> bool:
@@ -34,9 +35,10 @@ def _whole(annotation: Any) -> bool:
     return int in parts and float not in parts
 
 
+_SETTINGS: tuple[type[Settings], ...] = (LC, MuSchedule, SGD, Adam, *REGULARIZERS.values())
 _INTEGERS = {
     name
-    for settings in (LC, MuSchedule, SGD, Adam, *REGULARIZERS.values())
+    for settings in _SETTINGS
     for name, info in settings.model_fields.items()
     if _whole(info.annotation)
 }

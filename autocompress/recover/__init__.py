@@ -1,5 +1,5 @@
 """What else restores accuracy, once the L-C algorithm has decided what is kept."""
 
-from autocompress.recover.finetune import finetune
+from autocompress.recover.tuner import finetune
 
 __all__ = ["finetune"]

@@ -72,7 +72,7 @@ def test_describe() -> None:
     scheme = c.Compose([c.Prune(0.05), c.Codebook(4)])
     assert scheme.describe() == "compose(of=[prune(density=0.05), codebook(k=4)])"
     assert c.Dense().describe() == "dense()"
-    assert c.LowRank(3).describe() == "low-rank(rank=3, conv=channel)"
+    assert c.LowRank(3).describe() == "low-rank(rank=3)"
 
 
 def test_a_scheme_needs_project_and_a_code_its_parts() -> None:

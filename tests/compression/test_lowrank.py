@@ -288,7 +288,7 @@ def test_reals_shapes_are_those_of_the_code_or_the_smallest() -> None:
 
 def test_json_leaves_out_what_is_not_given() -> None:
     assert to_dict(LowRank(3)) == {"scheme": "low-rank", "rank": 3, "conv": "channel"}
-    assert LowRank(energy=0.9).describe() == "low-rank(conv=channel, energy=0.9)"
+    assert LowRank(energy=0.9).describe() == "low-rank(energy=0.9)"
     sized = bound(LowRank(flops=0.5), (4, 4), (4, 4))
     assert from_dict(json.loads(json.dumps(to_dict(sized)))) == sized
     assert "sites" not in sized.describe()

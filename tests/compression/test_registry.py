@@ -79,11 +79,17 @@ def test_defaults_may_be_left_out() -> None:
 
 
 def test_names() -> None:
+    """Names in files and plans: none is ever taken away."""
     assert set(SCHEMES) == {
-        "dense", "prune", "codebook", "low-rank", "structure-prune", "cast", "compose", "additive",
-        "rank-selection", "global-rank",
+        "dense", "cast", "uniform", "compose", "additive",
+        "prune", "n-m", "l1-ball", "l0-penalty", "l1-penalty", "structure-prune", "block-prune",
+        "codebook", "binary", "binary-scale", "ternary", "ternary-scale", "powers-of-two",
+        "low-rank", "rank-selection", "global-rank",
     }  # fmt: skip
-    assert set(CODES) == {"dense", "sparse", "codebook", "lowrank", "structure", "additive"}
+    assert set(CODES) == {
+        "dense", "sparse", "n-m", "structure", "block", "codebook", "codebook-groups", "levels",
+        "uniform", "lowrank", "additive",
+    }  # fmt: skip
     assert all(scheme.name == name for name, scheme in SCHEMES.items())
 
 

@@ -42,7 +42,7 @@ def test_layers_that_lack_a_scheme_stay_dense_or_take_their_first():
     assert found[0].startswith(
         "conv1: prune(density=0.1); conv2: prune(density=0.1); fc1: low-rank"
     )
-    assert found[2] == "fc1: low-rank(rank=4, conv=channel)"  # the convolutions may be dense
+    assert found[2] == "fc1: low-rank(rank=4)"  # the convolutions may be dense
 
 
 def test_seeds_are_points_of_the_space_and_differ():

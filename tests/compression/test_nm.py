@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autocompress.compression import Codebook, Compose, Dense, NMPrune, nm
+from autocompress.compression import Codebook, Compose, Dense, L0Penalty, NMPrune, nm
 from autocompress.compression.nm import NMCode
 from autocompress.compression.weighting import Covariance, Diagonal
 from autocompress.errors import SchemeError, UnknownName
+from autocompress.metrics.size import condensa_bytes, lc_bits
 from tests.compression import strategies as s
 
 
@@ -139,3 +140,12 @@ def test_restoring_contradicting_parts_is_refused() -> None:
         with pytest.raises(ValueError, match=message):
             NMCode.restore(parts[0] | change, *parts[1:])
     assert nm.MOST == 64
+
+
+def test_sizes_of_other_definitions() -> None:
+    code = NMPrune(2, 4).project((torch.ones(4, 8, dtype=torch.float32),), mu=0.0)
+    assert condensa_bytes(code) == 16 * 4  # the survivors
+    assert lc_bits(code) == 16 * 32 + 8 * 3  # and the patterns as they are packed
+    assert code.bits() == lc_bits(code)
+    empty = L0Penalty(9.0).project((torch.ones(4, 8),), mu=1.0)
+    assert condensa_bytes(empty) == lc_bits(empty) == 0

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
         TernaryScale,
         Uniform,
     )
-    from autocompress.compression.extensions import register
-    from autocompress.compression.function import scheme
+    from autocompress.compression.extension.extensions import register
+    from autocompress.compression.extension.function import scheme
     from autocompress.config import Sweep
     from autocompress.plan import Plan, Task
     from autocompress.recipe import LC, SGD, Adam, Candidate, Direct, MuSchedule
@@ -104,9 +104,9 @@ _EXPORTS = {
     "models": "autocompress.models",
     "plots": "autocompress.report.plots",
     "regularizers": "autocompress.regularizers",
-    "register": "autocompress.compression.extensions:register",
+    "register": "autocompress.compression.extension.extensions:register",
     "resume": "autocompress.sweep:resume",
-    "scheme": "autocompress.compression.function:scheme",
+    "scheme": "autocompress.compression.extension.function:scheme",
     "search": "autocompress.sweep:search",
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from autocompress import storage
 from autocompress.compression import Code
-from autocompress.compression.extensions import SchemeLike
+from autocompress.compression.extension.extensions import SchemeLike
 from autocompress.data import Split
 from autocompress.errors import ModelError, PackedFileError
 from autocompress.lc import Evaluation, StepRecord, evaluate

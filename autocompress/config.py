@@ -14,7 +14,7 @@ from torch import nn
 from autocompress import yamlio
 from autocompress.analysis import parse_quantity
 from autocompress.catalog import OBJECTIVES, find
-from autocompress.compression import extensions
+from autocompress.compression.extension import extensions
 from autocompress.data import Data
 from autocompress.errors import ConfigError
 from autocompress.explore.objectives import Objectives

@@ -18,7 +18,7 @@ from pydantic import (
 from torch import nn
 
 from autocompress import yamlio
-from autocompress.compression import extensions
+from autocompress.compression.extension import extensions
 from autocompress.errors import ConfigError, unknown
 from autocompress.plan import Plan, digest_of, require_keys
 from autocompress.regularizers import REGULARIZERS, Regularizer

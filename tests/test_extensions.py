@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import autocompress as ac
-from autocompress.compression import extensions
+from autocompress.compression.extension import extensions
 from autocompress.errors import PackedFileError
 
 PACKAGE = "outlier_schemes"

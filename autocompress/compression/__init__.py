@@ -5,23 +5,23 @@ One family a file. Nothing here knows of training, models or search. To add a sc
 """
 
 from autocompress.compression.base import Code, Compression
-from autocompress.compression.binary import Binary, BinaryScale
-from autocompress.compression.block import BlockPrune
-from autocompress.compression.codebook import Codebook
+from autocompress.compression.codebooks.binary import Binary, BinaryScale
+from autocompress.compression.codebooks.codebook import Codebook
+from autocompress.compression.codebooks.powers_of_two import PowersOfTwo
+from autocompress.compression.codebooks.ternary import Ternary, TernaryScale
 from autocompress.compression.combine import Additive, Compose
 from autocompress.compression.dense import Cast, Dense
-from autocompress.compression.global_rank import GlobalRank
-from autocompress.compression.l1ball import L1Ball
-from autocompress.compression.lowrank import LowRank
-from autocompress.compression.nm import NMPrune
-from autocompress.compression.powers_of_two import PowersOfTwo
-from autocompress.compression.prune import Prune
-from autocompress.compression.rank_selection import RankSelection
+from autocompress.compression.factorized.global_rank import GlobalRank
+from autocompress.compression.factorized.lowrank import LowRank
+from autocompress.compression.factorized.rank_selection import RankSelection
+from autocompress.compression.grids.uniform import Uniform
+from autocompress.compression.pruning.l1ball import L1Ball
+from autocompress.compression.pruning.nm import NMPrune
+from autocompress.compression.pruning.prune import Prune
+from autocompress.compression.pruning.sparse_penalty import L0Penalty, L1Penalty
 from autocompress.compression.registry import SCHEMES, from_dict, to_dict
-from autocompress.compression.sparse_penalty import L0Penalty, L1Penalty
-from autocompress.compression.structure import StructurePrune
-from autocompress.compression.ternary import Ternary, TernaryScale
-from autocompress.compression.uniform import Uniform
+from autocompress.compression.structured.block import BlockPrune
+from autocompress.compression.structured.structure import StructurePrune
 
 __all__ = [
     "SCHEMES",

@@ -7,27 +7,27 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from autocompress.compression import extensions
 from autocompress.compression.base import Code, Compression
-from autocompress.compression.binary import Binary, BinaryScale
-from autocompress.compression.block import BlockCode, BlockPrune
-from autocompress.compression.codebook import Codebook, CodebookCode, GroupedCodebookCode
+from autocompress.compression.codebooks.binary import Binary, BinaryScale
+from autocompress.compression.codebooks.codebook import Codebook, CodebookCode, GroupedCodebookCode
+from autocompress.compression.codebooks.levels import LevelsCode
+from autocompress.compression.codebooks.powers_of_two import PowersOfTwo
+from autocompress.compression.codebooks.ternary import Ternary, TernaryScale
 from autocompress.compression.combine import Additive, AdditiveCode, Compose
 from autocompress.compression.dense import Cast, Dense, DenseCode
-from autocompress.compression.factors import LowRankCode
-from autocompress.compression.global_rank import GlobalRank
-from autocompress.compression.l1ball import L1Ball
-from autocompress.compression.levels import LevelsCode
-from autocompress.compression.lowrank import LowRank
-from autocompress.compression.nm import NMCode, NMPrune
-from autocompress.compression.powers_of_two import PowersOfTwo
-from autocompress.compression.prune import Prune, SparseCode
-from autocompress.compression.rank_selection import RankSelection
-from autocompress.compression.sparse_penalty import L0Penalty, L1Penalty
-from autocompress.compression.structure import StructureCode, StructurePrune
-from autocompress.compression.ternary import Ternary, TernaryScale
-from autocompress.compression.uniform import Uniform
-from autocompress.compression.uniform_code import UniformCode
+from autocompress.compression.extension import extensions
+from autocompress.compression.factorized.factors import LowRankCode
+from autocompress.compression.factorized.global_rank import GlobalRank
+from autocompress.compression.factorized.lowrank import LowRank
+from autocompress.compression.factorized.rank_selection import RankSelection
+from autocompress.compression.grids.code import UniformCode
+from autocompress.compression.grids.uniform import Uniform
+from autocompress.compression.pruning.l1ball import L1Ball
+from autocompress.compression.pruning.nm import NMCode, NMPrune
+from autocompress.compression.pruning.prune import Prune, SparseCode
+from autocompress.compression.pruning.sparse_penalty import L0Penalty, L1Penalty
+from autocompress.compression.structured.block import BlockCode, BlockPrune
+from autocompress.compression.structured.structure import StructureCode, StructurePrune
 from autocompress.errors import SchemeError, unknown
 
 SCHEMES: dict[str, type[Compression]] = {
@@ -100,7 +100,7 @@ def find_scheme(name: object, *, where: str = "") -> type[Compression]:
     """Return a class of schemes by name; imports nothing.
 
     Where files are read that came from elsewhere, it is ``Unknown`` for an extension that is not
-    known here; see :mod:`autocompress.compression.extensions`.
+    known here; see :mod:`autocompress.compression.extension.extensions`.
 
     Raises:
         UnknownName: there is no such scheme.

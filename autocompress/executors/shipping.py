@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import cloudpickle
 
-from autocompress.compression import extensions, registry
+from autocompress.compression import registry
+from autocompress.compression.extension import extensions
 from autocompress.data import DataSpec, load_spec
 from autocompress.errors import ExecutorError
 from autocompress.explore.trial import RunJob, TrialContext, run_job

@@ -13,7 +13,7 @@ from typing import Any, Self
 import optuna
 from optuna.study import StudyDirection
 
-from autocompress.compression import extensions
+from autocompress.compression.extension import extensions
 from autocompress.errors import RunError
 from autocompress.explore.database import Database
 from autocompress.explore.objectives import Objectives

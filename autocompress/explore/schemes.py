@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from autocompress.compression import SCHEMES, Compression, extensions, from_dict, to_dict
+from autocompress.compression import SCHEMES, Compression, from_dict, to_dict
+from autocompress.compression.extension import extensions
 from autocompress.compression.registry import find_scheme, name_of
 from autocompress.errors import ConfigError, unknown
 from autocompress.explore.grammar import parse, unique

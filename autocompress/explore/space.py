@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from autocompress import catalog, yamlio
-from autocompress.compression import Compression, extensions
+from autocompress.compression import Compression
+from autocompress.compression.extension import extensions
 from autocompress.errors import ConfigError
 from autocompress.explore.grammar import parse
 from autocompress.explore.ranges import Choice, Chooser, Constant, Node, Record

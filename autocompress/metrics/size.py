@@ -28,12 +28,12 @@ from torch import Tensor
 
 from autocompress.compression import bitpack
 from autocompress.compression.base import Code
-from autocompress.compression.block import BlockCode
-from autocompress.compression.codebook import CodebookCode, GroupedCodebookCode
+from autocompress.compression.codebooks.codebook import CodebookCode, GroupedCodebookCode
+from autocompress.compression.codebooks.levels import LevelsCode
 from autocompress.compression.dense import DenseCode
-from autocompress.compression.levels import LevelsCode
-from autocompress.compression.prune import SparseCode
-from autocompress.compression.uniform_code import UniformCode
+from autocompress.compression.grids.code import UniformCode
+from autocompress.compression.pruning.prune import SparseCode
+from autocompress.compression.structured.block import BlockCode
 from autocompress.storage.packed import PackedModel, pack_parts
 
 

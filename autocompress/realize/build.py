@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.compression import Code
-from autocompress.compression.factors import LowRankCode
-from autocompress.compression.structure import StructureCode
+from autocompress.compression.factorized.factors import LowRankCode
+from autocompress.compression.structured.structure import StructureCode
 from autocompress.errors import AutocompressWarning
 from autocompress.plan import Plan
 from autocompress.realize.check import Probe

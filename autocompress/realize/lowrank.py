@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from autocompress.compression import Code
-from autocompress.compression.factors import LowRankCode, Pair, from_matrix
+from autocompress.compression.factorized.factors import LowRankCode, Pair, from_matrix
 from autocompress.plan import Plan
 from autocompress.realize.edit import Shape, call_shapes, owner, replace
 from autocompress.realize.layers import CONVS, Conv, convolution, linear
@@ -25,7 +25,7 @@ class Factors:
         u: ``(m, r)``.
         v: ``(r, n)``.
         spatial: Whether a convolution becomes a vertical and a horizontal one; see
-            :func:`autocompress.compression.factors.matrix_shape`.
+            :func:`autocompress.compression.factorized.factors.matrix_shape`.
     """
 
     name: str

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from autocompress import graph
 from autocompress.compression import Code
-from autocompress.compression.structure import StructureCode
+from autocompress.compression.structured.structure import StructureCode
 from autocompress.plan import Plan
 from autocompress.realize.edit import owner
 

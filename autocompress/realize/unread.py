@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autocompress import graph
 from autocompress.compression import Code
-from autocompress.compression.structure import StructureCode
+from autocompress.compression.structured.structure import StructureCode
 from autocompress.layers import find_layers
 
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from autocompress.compression.factors import from_matrix, to_matrix
+from autocompress.compression.factorized.factors import from_matrix, to_matrix
 from autocompress.regularizers.base import Positive, Regularizer
 from autocompress.regularizers.functions import Clipped, Entropy, Penalty, Ratio, Total
 from autocompress.regularizers.views import Elements, Groups, Singular, View

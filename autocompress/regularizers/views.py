@@ -12,7 +12,7 @@ from typing import Protocol, final
 import torch
 from torch import Tensor
 
-from autocompress.compression.factors import from_matrix, to_matrix
+from autocompress.compression.factorized.factors import from_matrix, to_matrix
 
 _NOISE = 1e-7
 """Singular values below this share of the largest are taken as 0: their directions are noise."""

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from autocompress.compression import extensions
 from autocompress.compression.base import Code, numel
+from autocompress.compression.extension import extensions
 from autocompress.compression.registry import CODES
 
 Node: TypeAlias = dict[str, Any]

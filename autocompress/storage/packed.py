@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
-from autocompress.compression import extensions
 from autocompress.compression.base import Code, numel
+from autocompress.compression.extension import extensions
 from autocompress.errors import (
     AutocompressError,
     ConfigError,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from autocompress.compression.base import Code, Compression, Tensors, shapes_of
-from autocompress.compression.extensions import EXTENSIONS, Unknown, reference
+from autocompress.compression.extension.extensions import EXTENSIONS, Unknown, reference
 from autocompress.compression.registry import from_dict, name_of, to_dict
 from autocompress.errors import SchemeError
 from autocompress.outside import find

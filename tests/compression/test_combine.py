@@ -26,7 +26,7 @@ from autocompress.compression import (
 from autocompress.compression.base import Tensors, flatten, shapes_of, unflatten
 from autocompress.compression.combine import AdditiveCode
 from autocompress.compression.dense import DenseCode
-from autocompress.compression.factors import LowRankCode
+from autocompress.compression.factorized.factors import LowRankCode
 from autocompress.errors import SchemeError
 from tests.compression import strategies as s
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.compression import Cast, Codebook, Compose, StructurePrune
-from autocompress.compression.structure import StructureCode
+from autocompress.compression.structured.structure import StructureCode
 from autocompress.errors import AutocompressWarning
 from autocompress.plan import Plan, Task
 from autocompress.realize import realize

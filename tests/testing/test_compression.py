@@ -17,7 +17,7 @@ from torch import Tensor
 from autocompress.compression import Code, Compression, Dense, Prune
 from autocompress.compression.base import Meta, Shapes, Tensors, flatten, shapes_of
 from autocompress.compression.dense import DenseCode
-from autocompress.compression.prune import SparseCode
+from autocompress.compression.pruning.prune import SparseCode
 from autocompress.errors import MissingExtra, SchemeError
 from autocompress.testing import CompressionContract
 
@@ -229,7 +229,7 @@ def test_schemes_that_can_be_changed_fail() -> None:
 def test_extension_schemes_are_forgotten_after_the_test(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from autocompress.compression.extensions import EXTENSIONS, reference
+    from autocompress.compression.extension.extensions import EXTENSIONS, reference
 
     before = dict(EXTENSIONS)
     with monkeypatch.context() as context:

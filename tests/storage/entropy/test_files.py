@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from autocompress import compression as c
-from autocompress.compression.prune import SparseCode
+from autocompress.compression.pruning.prune import SparseCode
 from autocompress.errors import MissingExtra, PackedFileError
 from autocompress.metrics.size import size_report
 from autocompress.plan import Plan, Task

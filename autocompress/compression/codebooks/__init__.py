@@ -1,0 +1,1 @@
+"""Codebooks: every weight takes one of a few values."""

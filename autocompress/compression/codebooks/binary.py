@@ -1,0 +1,128 @@
+"""Binarization: {-1, 1}, and {-c, c} with the optimal c."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from autocompress.compression.base import (
+    CAST,
+    GRID,
+    Code,
+    Compression,
+    Shapes,
+    Tensors,
+    flatten,
+    shapes_of,
+)
+from autocompress.compression.codebooks.levels import LevelsCode, levels_code, nearest_levels
+from autocompress.compression.codebooks.partition import (
+    Group,
+    Runs,
+    check_group,
+    count_of,
+    diagonal,
+    runs_of,
+    tiles,
+)
+from autocompress.compression.weighting import Weighting
+
+SIGNS = (-1.0, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class Binary(Compression):
+    """Replace every weight by -1 or 1: its sign, 1 for 0.
+
+    The exact solution of ``min Σ hᵢ(wᵢ − θᵢ)², θᵢ ∈ {−1, 1}`` for any diagonal weighting h
+    (Courbariaux et al. 2015, arXiv:1511.00363; Carreira-Perpiñán & Idelbayev 2017,
+    arXiv:1707.04319). One bit a weight and nothing else.
+    """
+
+    name: ClassVar[str] = "binary"
+    stage: ClassVar[int] = CAST
+    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> LevelsCode:
+        del mu, previous
+        flat, shapes = flatten(weights), shapes_of(weights)
+        diagonal(self.name, weighting, weights, shapes)
+        digits = nearest_levels(flat, SIGNS, None, shapes, None)
+        return levels_code(digits, SIGNS, None, flat, None, shapes)
+
+
+@final
+@dataclass(frozen=True)
+class BinaryScale(Compression):
+    """Replace every weight by -c or c, with a learned c >= 0 for each group.
+
+    The exact solution of ``min Σ hᵢ(wᵢ − c·sᵢ)²`` over c and the signs s:
+    ``c = Σ hᵢ|wᵢ| / Σ hᵢ``, the mean magnitude where all hᵢ are equal (Rastegari et al. 2016,
+    arXiv:1603.05279; Carreira-Perpiñán & Idelbayev 2017, arXiv:1707.04319). One bit a weight and
+    one number a group.
+
+    Args:
+        group: Which weights share a scale: None, all the task's; ``"tensor"``; ``"row"``, every
+            output neuron or filter; an integer g, every g consecutive weights.
+    """
+
+    name: ClassVar[str] = "binary-scale"
+    stage: ClassVar[int] = GRID
+    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+    ranges: ClassVar[Mapping[str, Any]] = {}
+    group: Group = None
+
+    def __post_init__(self) -> None:
+        check_group(self.group)
+
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> LevelsCode:
+        del mu, previous
+        flat, shapes = flatten(weights), shapes_of(weights)
+        h = diagonal(self.name, weighting, weights, shapes)
+        scales = mean_magnitudes(flat, h, runs_of(shapes, self.group))
+        digits = nearest_levels(flat, SIGNS, None, shapes, None)
+        return levels_code(digits, SIGNS, scales, flat, self.group, shapes)
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        return ((count_of(runs_of(shapes, self.group)),),)
+
+
+def mean_magnitudes(flat: Tensor, h: Tensor | None, runs: Runs) -> Tensor:
+    """Return every group's mean magnitude, weighted by h (equally where h is all 0): float64."""
+    groups = count_of(runs)
+    plain, counts, moment, weight = (
+        torch.zeros(groups, dtype=torch.float64, device=flat.device) for _ in range(4)
+    )
+    # sums of the largest float64 numbers would overflow
+    shift = 2.0**-64 if flat.dtype == torch.float64 else 1.0
+    for where, some in tiles(runs):
+        part = flat[some].view(where.stop - where.start, -1).abs().to(torch.float64) * shift
+        plain[where] += part.sum(1)
+        counts[where] += part.shape[1]
+        if h is not None:
+            own = h[some].view(part.shape).to(torch.float64)
+            moment[where] += (part * own).sum(1)
+            weight[where] += own.sum(1)
+    mean = plain / counts
+    if h is not None:
+        mean = torch.where(weight > 0.0, moment / weight, mean)
+    return mean / shift

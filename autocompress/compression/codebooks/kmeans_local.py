@@ -1,0 +1,97 @@
+"""Local improvement of a k-means solution, for :mod:`.kmeans_search`.
+
+Solutions are breakpoints: k+1 ascending ranks, from 0 to the number of scalars.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autocompress.compression.codebooks.scalars import Ints, Reals, Sums
+
+LEAST = 1e-15  # of the weight of all, that a cell has at least: less would be lost in sums
+_REACH = 4  # places tried on either side of a breakpoint
+
+
+def fill(x: Reals, rank: Ints) -> Ints:
+    """Return breakpoints that all differ: the widest gaps take the place of repeated ones."""
+    distinct = np.unique(rank)
+    missing = len(rank) - len(distinct)
+    if missing == 0:
+        return distinct
+    with np.errstate(over="ignore"):
+        gap = np.diff(x)
+    gap[distinct[1:-1] - 1] = -1.0
+    added = np.argpartition(gap, -missing)[-missing:] + 1
+    return np.sort(np.append(distinct, added))
+
+
+def gain(sums: Sums, rank: Ints, pin: int = -1) -> float:
+    """Return by how much a solution reduces the scatter about the origin of the sums.
+
+    Args:
+        sums: Sums of the scalars; about 0 where a centre is pinned.
+        rank: The solution.
+        pin: Rank of the scalar whose centre is fixed at 0, or -1.
+    """
+    weight, total = sums(rank)
+    weight, total = np.diff(weight), np.diff(total)
+    held = (rank[:-1] <= pin) & (rank[1:] > pin)
+    good = ~held & (weight > 0.0)
+    return float(np.dot(total[good], total[good] / weight[good]))
+
+
+def polish(sums: Sums, rank: Ints, pin: int = -1) -> Ints:
+    """Improve a solution by moving breakpoints, at ever smaller steps.
+
+    Every move is the best of all combinations of nine places for each breakpoint: unlike Lloyd's
+    algorithm, this does not slow down with k.
+
+    Args:
+        sums: Sums of the scalars; about 0 where a centre is pinned.
+        rank: All different, k >= 2.
+        pin: Rank of the scalar whose centre is fixed at 0, or -1.
+    """
+    n, shrink = rank[-1], 4 * _REACH
+    for _ in range(60):
+        count = np.diff(rank)
+        step = np.maximum(np.minimum(count[1:], count[:-1]) // shrink, 1)
+        move = _best_move(sums, rank, step, pin)
+        rank = np.concatenate([[0], np.clip(rank[1:-1] + move * step, 1, n - 1), [n]])
+        if np.abs(move).max() < _REACH:
+            if step.max() == 1:
+                break
+            shrink *= 4
+    return rank
+
+
+def _best_move(sums: Sums, rank: Ints, step: Ints, pin: int) -> Ints:
+    """Return the steps, from -4 to 4, by which to move the inner ranks."""
+    n, way = rank[-1], np.arange(-_REACH, _REACH + 1)
+    place = np.clip(rank[1:-1, None] + step[:, None] * way, 1, n - 1)
+    weight, total = sums(place)
+    all_weight, all_total = (float(v[0]) for v in sums(rank[-1:]))
+    lost = LEAST * all_weight if sums.h is not None else 1.0  # clusters of hardly any weight
+    count = np.maximum(weight[1:, None, :] - weight[:-1, :, None], lost)
+    gains = total[1:, None, :] - total[:-1, :, None]
+    gains *= gains
+    gains /= count
+    late = place[1:, None, :] <= place[:-1, :, None]
+    value = total[0] ** 2 / np.maximum(weight[0], lost)
+    last = (all_total - total[-1]) ** 2 / np.maximum(all_weight - weight[-1], lost)
+    if pin >= 0:
+        gains[(place[1:, None, :] > pin) & (place[:-1, :, None] <= pin)] = 0.0
+        value[place[0] > pin] = 0.0
+        last[place[-1] <= pin] = 0.0
+    gains[late] = -np.inf
+    choice = np.empty((len(gains), len(way)), np.int64)
+    for j, g in enumerate(gains):
+        g += value[:, None]
+        g.argmax(0, out=choice[j])
+        value = g.max(0)
+    value = value + last
+    move = np.empty(len(place), np.int64)
+    move[-1] = value.argmax()
+    for j in range(len(gains) - 1, -1, -1):
+        move[j] = choice[j, move[j + 1]]
+    return move - _REACH

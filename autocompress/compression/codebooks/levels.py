@@ -1,0 +1,159 @@
+"""Weights on a few fixed levels, or on those levels times a scale: the code of fixed codebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Self, final
+
+import torch
+from torch import Tensor
+
+from autocompress.compression.base import (
+    Code,
+    InnerCode,
+    Meta,
+    Shapes,
+    Tensors,
+    total_numel,
+    unflatten,
+)
+from autocompress.compression.codebooks import radix
+from autocompress.compression.codebooks.partition import (
+    TILE,
+    Group,
+    check_group,
+    count_of,
+    runs_of,
+    scale_groups,
+    tiles,
+)
+from autocompress.compression.dense import DenseCode
+from autocompress.errors import SchemeError
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LevelsCode(InnerCode):
+    """A level for every weight; the levels are known in advance but for their scale.
+
+    Attributes:
+        digits: For each of the concatenated weights, the number of its level (uint8 vector).
+        levels: The levels, ascending, at most 256: part of the scheme, not of the buffers.
+        scaled: Whether each group of weights has a scale that multiplies the levels.
+        group: Which weights share a scale; see :mod:`.partition`.
+        inner: Holds the scales, one vector; empty where nothing is scaled.
+        shapes: Shapes of the weight tensors.
+    """
+
+    kind: ClassVar[str] = "levels"
+    digits: Tensor
+    levels: tuple[float, ...]
+    scaled: bool
+    group: Group
+    inner: Code
+    shapes: Shapes
+
+    def decode(self) -> Tensors:
+        (scales,) = self.inner.decode()
+        table = torch.tensor(self.levels, dtype=scales.dtype, device=scales.device)
+        flat = look_up(table, self.digits)
+        if self.scaled:
+            scale_groups(flat, scales, runs_of(self.shapes, self.group))
+        return unflatten(flat, self.shapes)
+
+    def own_bits(self) -> int:
+        return radix.bits(len(self.levels), self.digits.numel())
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"digits": radix.pack(self.digits, len(self.levels))}
+
+    def meta(self) -> Meta:
+        shapes, levels = [list(shape) for shape in self.shapes], list(self.levels)
+        return {"shapes": shapes, "levels": levels, "scaled": self.scaled, "group": self.group}
+
+    @classmethod
+    def restore(
+        cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
+    ) -> Self:
+        shapes = tuple(tuple(shape) for shape in meta["shapes"])
+        levels, scaled = tuple(float(level) for level in meta["levels"]), meta["scaled"] is True
+        group = meta["group"]
+        check_group(group)
+        if not 1 <= len(levels) <= 256 or any(not a < b for a, b in pairwise(levels)):
+            raise ValueError(f"{len(levels)} levels, which must ascend and be at most 256")
+        digits = radix.unpack(tensors["digits"], len(levels), total_numel(shapes))
+        (scales,) = children["inner"].decode()
+        expected = count_of(runs_of(shapes, group)) if scaled else 0
+        if scales.shape != (expected,):
+            raise ValueError(f"{tuple(scales.shape)} scales for {expected} groups")
+        return cls(digits.to(scales.device), levels, scaled, group, children["inner"], shapes)
+
+    def reals(self) -> Tensors:
+        self._require_scales()
+        return self.inner.reals()
+
+    def with_reals(self, inner: Code) -> Self:
+        self._require_scales()
+        return InnerCode.with_reals(self, inner)
+
+    def _require_scales(self) -> None:
+        if not self.scaled:
+            raise SchemeError("nothing can follow a scheme of fixed levels: it leaves no reals")
+
+
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """Return ``table[index]`` of a uint8 or integer vector, without an int64 copy of it all."""
+    if table.requires_grad:  # fine-tuning trains the table: no shortcut has a gradient
+        return table[index.long()]
+    out = table.new_empty(index.shape)
+    for some, into in zip(index.split(TILE), out.split(TILE), strict=True):
+        torch.index_select(table, 0, some.int(), out=into)
+    return out
+
+
+def levels_code(
+    digits: Tensor,
+    levels: tuple[float, ...],
+    scales: Tensor | None,
+    like: Tensor,
+    group: Group,
+    shapes: Shapes,
+) -> LevelsCode:
+    """Return the code; scales are rounded to the dtype of the weights `like`."""
+    held = like.new_empty(0) if scales is None else scales.to(like.device, like.dtype)
+    inner = DenseCode(held, (tuple(held.shape),), like.dtype)
+    return LevelsCode(digits, levels, scales is not None, group, inner, shapes)
+
+
+def nearest_levels(
+    flat: Tensor, levels: tuple[float, ...], scales: Tensor | None, shapes: Shapes, group: Group
+) -> Tensor:
+    """Return the number of every weight's nearest level (uint8): of two, the one nearer to zero.
+
+    Args:
+        flat: The concatenated weights.
+        levels: Ascending, and symmetric about zero.
+        scales: One for each group, >= 0, or None.
+        shapes: Shapes of the weight tensors.
+        group: Which weights share a scale.
+    """
+    # all weights of an even number of levels are off zero, and 0 counts as positive
+    count, half = len(levels), len(levels) // 2
+    between = [(a + b) / 2 for a, b in pairwise(levels[half:])]
+    out = torch.empty(flat.numel(), dtype=torch.uint8, device=flat.device)
+    runs = runs_of(shapes, group if scales is not None else None)
+    for groups, some in tiles(runs):
+        part = flat[some].view(groups.stop - groups.start, -1)
+        scale = None if scales is None else scales[groups, None]
+        level = torch.zeros(part.shape, dtype=torch.int8, device=flat.device)
+        for middle in between:
+            limit = middle if scale is None else (scale * middle).to(part.dtype)
+            level += (part > limit).view(torch.int8)
+            level -= (part < -limit).view(torch.int8)
+        if count % 2 == 0:
+            level += (part >= 0).view(torch.int8)
+            level -= 1
+        out[some] = (level + half).to(torch.uint8).view(-1)
+    return out

@@ -1,0 +1,1 @@
+"""Low rank: matrices as products of thinner ones."""

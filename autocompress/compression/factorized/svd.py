@@ -1,0 +1,176 @@
+"""Truncated singular value decompositions, under the identity or an input covariance.
+
+The best approximation of rank r is the projection on the r leading singular vectors of one side
+(Eckart & Young 1936). They are eigenvectors of the smaller Gram matrix, formed and decomposed in
+float64: for float32 weights that is several times as fast as a decomposition of the matrix itself
+and just as exact, since squaring costs half of sixteen digits (singular values are right to about
+1e-8 of the largest one). For float64 weights the matrix itself is decomposed.
+
+Under ``‖E‖² = tr(E C Eᵀ)`` the same holds of ``W S`` with ``S Sᵀ = C`` (SVD-LLM, Wang et al. 2024,
+arXiv:2403.07378). With its leading left singular vectors U, the optimum that is smallest where C
+does not see it is ``U (Uᵀ W P)``, P the projection on the range of C: nothing is divided by a
+singular value of S, and inputs that are always zero do no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autocompress.compression.factorized.factors import Pair
+
+_SUBSET = 16
+"""From this many times the rank on, a few eigenvectors come faster than all of them."""
+_SMALL = 128
+"""Up to this size all eigenvectors are quickest."""
+_LARGE = 1024
+"""From this size on memory counts: LAPACK's driver with little workspace, as quick there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """Leading singular values and vectors of a matrix, in the norm of a covariance.
+
+    Attributes:
+        matrix: The matrix ``(m, n)``; where a covariance does not see some inputs, projected on
+            those that it sees.
+        squares: Squared singular values in that norm, descending, float64. Their sum beyond r is
+            the error of rank r.
+        basis: Singular vectors as columns, in the same order; float64.
+        left: Whether these are the left ones.
+    """
+
+    matrix: Tensor
+    squares: Tensor
+    basis: Tensor
+    left: bool
+
+    def truncated(self, rank: int) -> Pair:
+        """Return U ``(m, r)`` and V ``(r, n)``, of equal norm, whose product is best at rank r.
+
+        In the matrix's dtype.
+        """
+        dtype = self.matrix.dtype
+        wide = self.matrix.to(working_dtype(dtype))
+        basis = self.basis[:, :rank].to(wide.dtype)
+        other = basis.T @ wide if self.left else (wide @ basis).T
+        # each factor takes the square root of the singular values; those of 0 have no direction
+        root = torch.linalg.vector_norm(other, dim=1, dtype=torch.float64).sqrt()
+        inverse = torch.where(root > 0, 1 / root, 0.0)
+        near, far = basis * root.to(wide.dtype), other * inverse.to(wide.dtype)[:, None]
+        u, v = (near, far) if self.left else (far.T, near.T)
+        return u.to(dtype).contiguous(), v.to(dtype).contiguous()
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype to compute in: there are no decompositions in half precision."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def decompose(
+    matrix: Tensor, covariance: Tensor | None = None, rank: int | None = None
+) -> Decomposition:
+    """Decompose a matrix in the norm of a covariance.
+
+    Args:
+        matrix: ``(m, n)``, finite, any floating dtype.
+        covariance: ``(n, n)``, symmetric positive semidefinite, perhaps singular; None is the
+            identity. Eigenvalues below rounding are taken for zero.
+        rank: How many singular values are wanted at least; None is all.
+    """
+    if covariance is not None:
+        return _whitened(matrix, covariance, rank)
+    squares, basis, left = _singular(matrix, rank, matrix.dtype)
+    return Decomposition(matrix, squares, basis, left)
+
+
+def spectrum(matrix: Tensor, covariance: Tensor | None = None) -> Tensor:
+    """Return all squared singular values, see :func:`decompose`."""
+    return decompose(matrix, covariance).squares
+
+
+def tails(squares: Tensor) -> Tensor:
+    """Return the error of each rank 0 … R: sums of the squares beyond it, float64 on the CPU."""
+    values = squares.cpu()
+    # the small ones are added first
+    sums = values.flip(0).cumsum(0).flip(0)
+    return torch.cat([sums, sums.new_zeros(1)])
+
+
+def _singular(
+    matrix: Tensor, rank: int | None, precision: torch.dtype
+) -> tuple[Tensor, Tensor, bool]:
+    """Return squared singular values, singular vectors of one side, and whether it is the left."""
+    rows, columns = matrix.shape
+    if precision == torch.float64 or matrix.numel() == 0:
+        u, s, _ = torch.linalg.svd(matrix, full_matrices=False)
+        return s.square(), u, True
+    left = rows <= columns
+    values, vectors = _eigen(_gram(matrix if left else matrix.T), rank)
+    return values.clamp(min=0), vectors, left
+
+
+def _gram(matrix: Tensor) -> Tensor:
+    """Return ``A Aᵀ`` in float64, converting a block of columns at a time."""
+    rows, columns = matrix.shape
+    width = max(256, columns // 8)
+    total = torch.zeros(rows, rows, dtype=torch.float64, device=matrix.device)
+    for start in range(0, columns, width):
+        block = matrix[:, start : start + width].to(torch.float64)
+        total.addmm_(block, block.T)
+    return total
+
+
+def _eigen(gram: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues, descending, and eigenvectors; at least the ``rank`` largest."""
+    size = gram.shape[0]
+    few = rank is not None and rank * _SUBSET <= size and size > _SMALL
+    if gram.device.type == "cpu" and (few or size > _LARGE):
+        import scipy.linalg
+
+        try:
+            values, vectors = scipy.linalg.eigh(
+                gram.numpy().T,  # symmetric, and in the order of columns that is worked on in place
+                subset_by_index=[size - rank, size - 1] if few and rank is not None else None,
+                driver="evr",
+                overwrite_a=not few,
+                check_finite=False,
+            )
+            return torch.from_numpy(values).flip(0), torch.from_numpy(vectors).flip(1)
+        except scipy.linalg.LinAlgError:
+            if not few:
+                raise
+            # clustered eigenvalues; the full decomposition copes
+    found = torch.linalg.eigh(gram)
+    return found.eigenvalues.flip(0), found.eigenvectors.flip(1)
+
+
+def _whitened(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposition:
+    """Decompose ``W S`` for ``S Sᵀ = C``; the basis is its left singular vectors."""
+    precision = torch.finfo(covariance.dtype).eps
+    found = torch.linalg.eigh(covariance.to(matrix.device, torch.float64))
+    size = covariance.shape[0]
+    values, vectors = found.eigenvalues, found.eigenvectors
+    # what is below the rounding of C itself is not there
+    least = float(values.max()) * max(4 * precision, size * torch.finfo(torch.float64).eps)
+    seen = values > max(least, 0.0)
+    wide = matrix.to(torch.float64)
+    across, root = vectors[:, seen], values[seen].sqrt()
+    images = wide @ across
+    squares, basis, left = _singular(images * root, rank, matrix.dtype)
+    if not left:  # from right to left vectors; orthonormal even where singular values are tiny
+        basis = torch.linalg.qr((images * root) @ basis).Q
+    if not bool(seen.all()):
+        matrix = (images @ across.T).to(matrix.dtype)
+    return Decomposition(matrix, *_padded(squares, basis, min(matrix.shape)), True)
+
+
+def _padded(squares: Tensor, basis: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Append zeros to a decomposition of an ``A`` that is narrower than W."""
+    missing = size - squares.numel()
+    if missing <= 0:
+        return squares, basis
+    zeros = basis.new_zeros(basis.shape[0], size - basis.shape[1])
+    return torch.cat([squares, squares.new_zeros(missing)]), torch.cat([basis, zeros], 1)

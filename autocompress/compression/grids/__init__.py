@@ -1,0 +1,1 @@
+"""Uniform quantization: every weight takes a level of an even grid."""

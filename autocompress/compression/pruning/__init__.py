@@ -1,0 +1,1 @@
+"""Elementwise pruning: which single weights survive."""

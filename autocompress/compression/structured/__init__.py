@@ -1,0 +1,1 @@
+"""Structured pruning: which channels and blocks survive."""

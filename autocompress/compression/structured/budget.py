@@ -1,0 +1,165 @@
+"""Which groups survive: a budget of groups dealt out over layers.
+
+Every function takes the scores of the groups of each *row*: a layer, or several layers whose
+channels are tied and survive together. At least one group of each row survives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autocompress.compression.pruning.prune import largest
+
+Counts = list[int]
+Row = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+
+def fixed_counts(sizes: Sequence[int], density: float, *, joint: bool, align: int) -> Counts | None:
+    """Return how many groups of each row survive, where that does not depend on their scores.
+
+    Under ``scope="layer"`` these are ``round(density · size)``, at least 1; with ``align`` the
+    largest multiple of it not above that, at least one multiple; never more than all.
+    """
+    if density_keeps_all(sizes, density, joint=joint):
+        return list(sizes)
+    if joint and len(sizes) > 1:
+        floors = [min(align, size) for size in sizes]
+        return floors if _budget(sizes, density, align) == sum(floors) else None
+    return [_aligned(max(1, round(density * size)), size, align) for size in sizes]
+
+
+def density_keeps_all(sizes: Sequence[int], density: float, *, joint: bool) -> bool:
+    """Whether so many groups may survive that all do."""
+    if joint:
+        return round(density * sum(sizes)) >= sum(sizes)
+    return all(round(density * size) >= size for size in sizes)
+
+
+def least_counts(
+    sizes: Sequence[int], costs: Sequence[int], density: float, *, joint: bool, align: int
+) -> Counts:
+    """Return survivors of each row, a possible choice that keeps the fewest weights.
+
+    Args:
+        sizes: Groups of each row.
+        costs: Weights in a group of each row.
+        density: Fraction of groups that survive.
+        joint: Whether rows compete.
+        align: Counts are multiples of it, or all. Above 1, rows that compete are given the least
+            there can be, which may be less than any scores lead to.
+    """
+    fixed = fixed_counts(sizes, density, joint=joint, align=align)
+    if fixed is not None:
+        return fixed
+    counts = [min(align, size) for size in sizes]
+    spare = 0 if align > 1 else _budget(sizes, density, align) - sum(counts)
+    for row in sorted(range(len(sizes)), key=lambda row: costs[row]):
+        more = min(spare, sizes[row] - counts[row])
+        counts[row] += more
+        spare -= more
+    return counts
+
+
+def select(
+    scores: Sequence[Tensor], density: float, *, joint: bool, align: int
+) -> tuple[Tensor, ...]:
+    """Choose the groups of largest total score.
+
+    Jointly, at most ``round(density · groups)`` of all rows' groups survive, exactly the best ones
+    that leave at least one in each row (which may take more). With ``align`` a row keeps a
+    multiple of it or all; how many each keeps is the exact optimum of the total score under the
+    same limit. Ties go to earlier rows and groups.
+
+    Args:
+        scores: For each row a float64 vector, one score a group, none below 0.
+        density: Fraction of groups that survive, in (0, 1].
+        joint: One budget for all rows, or one for each.
+        align: What the number of survivors of a row is a multiple of.
+
+    Returns:
+        For each row the sorted positions of its survivors, int64, on the scores' device.
+    """
+    sizes = [row.numel() for row in scores]
+    counts = fixed_counts(sizes, density, joint=joint, align=align)
+    rows = [row.detach().cpu().numpy() for row in scores]  # few numbers, wherever the weights are
+    if counts is None and align == 1:
+        kept = _threshold(rows, _budget(sizes, density, 1))
+    else:
+        counts = counts or _deal(rows, _budget(sizes, density, align), align)
+        kept = [_largest(row, count) for row, count in zip(rows, counts, strict=True)]
+    return tuple(
+        torch.from_numpy(index).to(row.device) for index, row in zip(kept, scores, strict=True)
+    )
+
+
+def _budget(sizes: Sequence[int], density: float, align: int) -> int:
+    least = sum(min(align, size) for size in sizes)
+    return max(least, round(density * sum(sizes)))
+
+
+def _aligned(count: int, size: int, align: int) -> int:
+    return size if count >= size else min(size, max(align, count - count % align))
+
+
+def _largest(row: Row, count: int) -> Index:
+    return largest(torch.from_numpy(row), count).numpy()
+
+
+def _threshold(rows: Sequence[Row], budget: int) -> list[Index]:
+    """Keep the best group of each row, then the largest of the rest under one threshold."""
+    flat = np.concatenate(rows)
+    ends = np.cumsum([row.size for row in rows])
+    starts = ends - [row.size for row in rows]
+    flat[[start + row.argmax() for start, row in zip(starts, rows, strict=True)]] = np.inf
+    kept = _largest(flat, budget)
+    parts = np.split(kept, np.searchsorted(kept, ends[:-1]))
+    return [part - start for part, start in zip(parts, starts, strict=True)]
+
+
+def _deal(rows: Sequence[Row], budget: int, align: int) -> Counts:
+    """Return the best aligned counts of each row with at most ``budget`` in all."""
+    ordered = [np.sort(row)[::-1] for row in rows]
+    sizes = [row.size for row in ordered]
+    if all(size % align == 0 for size in sizes):
+        # equal steps of falling gain: the best steps are the first ones of each row
+        steps = [row.reshape(-1, align).sum(1) for row in ordered]
+        return [align * part.size for part in _threshold(steps, budget // align)]
+    return _knapsack(ordered, budget, align)
+
+
+def _knapsack(ordered: Sequence[Row], budget: int, align: int) -> Counts:
+    """Solve the multiple-choice knapsack by dynamic programming over the budget.
+
+    Rows whose last step is shorter than the others have no falling gain per group, so taking the
+    best step first may miss the optimum.
+    """
+    options = [sorted({*range(min(align, row.size), row.size, align), row.size}) for row in ordered]
+    spare = budget - sum(counts[0] for counts in options)
+    value = np.zeros(spare + 1)  # the best total with at most that many groups beyond the least
+    taken: list[NDArray[np.int32]] = []
+    for row, counts in zip(ordered, options, strict=True):
+        totals = np.cumsum(row)
+        best = value + totals[counts[0] - 1]
+        choice = np.zeros(spare + 1, dtype=np.int32)
+        for number, count in enumerate(counts[1:], start=1):
+            more = count - counts[0]
+            if more > spare:
+                break
+            candidate = value[: spare + 1 - more] + totals[count - 1]
+            better = candidate > best[more:]
+            best[more:][better] = candidate[better]
+            choice[more:][better] = number
+        value = best
+        taken.append(choice)
+    result: Counts = []
+    for counts, choice in zip(reversed(options), reversed(taken), strict=True):
+        count = counts[choice[spare]]
+        result.append(count)
+        spare -= count - counts[0]
+    return result[::-1]

@@ -1,0 +1,260 @@
+"""Structured pruning: whole neurons and filters with their biases, or whole input channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from autocompress.compression.base import (
+    Code,
+    Compression,
+    Facts,
+    Shapes,
+    Tensors,
+    numel,
+    require_finite,
+    shapes_of,
+)
+from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.pruning.prune import check_density
+from autocompress.compression.structured import budget, grouping
+from autocompress.compression.structured.structure_code import (
+    StructureCode,
+    leaders,
+    sliced,
+    weights_alone,
+)
+from autocompress.compression.weighting import Weighting
+from autocompress.errors import SchemeError
+
+__all__ = ["StructureCode", "StructurePrune", "leaders"]
+
+OUTSIDE = -1
+"""In a tie: channels that are not those of one of the task's own layers, index by index."""
+
+
+@final
+@dataclass(frozen=True)
+class StructurePrune(Compression):
+    """Keep the neurons (linear) and filters (convolution) of largest norm, jointly over a task.
+
+    A group is one output channel: its slice of the weight and of every vector tied to it (bias,
+    batch-norm scale and shift), so that a pruned channel outputs exactly zero and can be removed.
+    Solves ``min ‖w − θ‖² s.t. at most κ groups are nonzero, at least one in each layer``, with
+    ``κ = round(density · groups)``, exactly: the largest squared norms survive, one threshold for
+    all layers (structure pruning of Joseph et al., arXiv:1911.02497); under a diagonal weighting
+    the largest ``Σ h w²``. Ties go to the earlier group.
+
+    Channels that the model adds or multiplies to each other index by index (residual additions,
+    depthwise convolutions) can only be removed together. When the plan meets the model, those of
+    the task's layers become one group, that counts once and survives or vanishes as a whole.
+
+    Args:
+        density: Fraction of groups that survive, in (0, 1].
+        groups: ``"outputs"``, or ``"inputs"``: the input channels of each weight (columns of a
+            matrix); vectors have none, and channels are not tied.
+        norm: How a group's weights make its score: ``"l2"``, for which the projection is exact, or
+            ``"l1"``, ``"max"``, ``"mean"`` (sum, largest and mean magnitude, of ``√h w`` under a
+            weighting), for which the survivors have the largest total score instead.
+        scope: ``"joint"``, one threshold for the whole task, or ``"layer"``: each layer (layers
+            tied to each other are one) keeps its best ``round(density · channels)``.
+        align: Each layer keeps a multiple of it, or all its channels. Jointly, the total score is
+            the largest possible with at most κ groups in all, at least one multiple a layer; by
+            layer, the count is rounded down.
+        biases: Whether vectors are scored and pruned with their channel. False leaves them whole:
+            a pruned channel then outputs a constant, and is removed only where that is zero.
+        ties: Filled in from the model: positions in the task of weights tied to each other; -1
+            where something outside the task is tied to them too.
+    """
+
+    name: ClassVar[str] = "structure-prune"
+    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+    ranges: ClassVar[Mapping[str, Any]] = {"density": {"low": 0.2, "high": 1.0}}
+    density: float
+    groups: str = "outputs"
+    norm: str = "l2"
+    scope: str = "joint"
+    align: int = 1
+    biases: bool = True
+    ties: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        check_density(self.density)
+        grouping.check_choice("groups", self.groups, ("outputs", "inputs"))
+        grouping.check_choice("norm", self.norm, grouping.NORMS)
+        grouping.check_choice("scope", self.scope, grouping.SCOPES)
+        grouping.check_count("align", self.align)
+        if not isinstance(self.biases, bool):
+            raise SchemeError(f"biases = {self.biases!r}: accepted is true or false")
+        members = [m for tie in self.ties for m in tie if m != OUTSIDE]
+        if len(set(members)) < len(members) or any(type(m) is not int or m < 0 for m in members):
+            raise SchemeError(f"ties = {self.ties!r}: each position may be in one tie only")
+
+    @property
+    def structured(self) -> bool:  # type: ignore[override]  # a class constant of plain schemes
+        """Whether it prunes output channels."""
+        return self.groups == "outputs"
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]  # as above
+        """Ties, which are of output channels."""
+        return frozenset({"tie"}) if self.structured else frozenset()
+
+    @property
+    def _axis(self) -> int:
+        return 0 if self.structured else 1
+
+    def project(
+        self,
+        weights: Tensors,
+        *,
+        mu: float,
+        previous: Code | None = None,
+        weighting: Weighting | None = None,
+    ) -> StructureCode:
+        del mu, previous
+        shapes = shapes_of(weights)
+        rows = self._rows(shapes)
+        diagonals = grouping.diagonal_of(self.name, weighting, shapes)
+        kept = budget.select(
+            [self._scores(weights, diagonals, row) for row in rows],
+            self.density,
+            joint=self.scope == "joint",
+            align=self.align,
+        )
+        survivors = {leader: k for row, k in zip(rows, kept, strict=True) for leader in row.leaders}
+        leading = tuple(survivors[position] for position in sorted(survivors))
+        slices = sliced(weights, shapes, leading, self._axis, self.biases)
+        flat = torch.cat([s.reshape(-1) for s in slices])
+        inner = DenseCode(flat, shapes_of(slices), flat.dtype)
+        return StructureCode(leading, inner, shapes, self._axis, self.biases)
+
+    def _scores(self, weights: Tensors, diagonals: list[Tensor | None], row: _Row) -> Tensor:
+        """Return the score of every group of a row of tied layers."""
+        total: Tensor | None = None
+        for position in row.members:
+            weight, diagonal = weights[position], diagonals[position]
+            scores = grouping.channel_scores(weight, self._axis, self.norm, diagonal)
+            if total is not None:
+                scores = torch.maximum(total, scores) if self.norm == "max" else total + scores
+            total = scores
+        for position in row.whole:
+            require_finite(weights[position].detach())
+        assert total is not None
+        return total / row.cost if self.norm == "mean" else total
+
+    def _rows(self, shapes: Shapes) -> list[_Row]:
+        """Return the rows of groups: layers, those tied to each other together."""
+        owners = leaders(shapes) if self.structured else weights_alone(shapes)
+        leading = sorted(set(owners))
+        tied: dict[int, tuple[int, ...]] = {position: (position,) for position in leading}
+        for tie in self.ties:
+            members = tuple(sorted(m for m in tie if m != OUTSIDE))
+            sizes = {shapes[m][self._axis] if m in tied else None for m in members}
+            if None in sizes or len(sizes) > 1:
+                raise SchemeError(
+                    f"structure-prune: ties {self.ties} do not fit tensors of shapes {shapes}: "
+                    f"leave them out, they are found when a plan is resolved with an example input"
+                )
+            tied |= dict.fromkeys(members, members)
+        followers: dict[int, list[int]] = {position: [] for position in leading}
+        for position, owner in enumerate(owners):
+            followers[owner].append(position)
+        unique = dict.fromkeys(tied[position] for position in leading)
+        return [self._row(members, followers, shapes) for members in unique]
+
+    def _row(
+        self, tied: tuple[int, ...], followers: Mapping[int, list[int]], shapes: Shapes
+    ) -> _Row:
+        members = [position for leader in tied for position in followers[leader]]
+        whole = () if self.biases else tuple(m for m in members if len(shapes[m]) == 1)
+        scored = tuple(m for m in members if m not in whole)
+        size = shapes[tied[0]][self._axis]
+        cost = sum(numel(shapes[m]) for m in scored) // size if size else 0
+        return _Row(tied, scored, whole, size, cost)
+
+    def check(self, shapes: Shapes) -> None:
+        for row in self._rows(shapes):
+            if row.size < 1:
+                raise SchemeError(f"structure-prune: tensor {row.leaders[0]} has no channels")
+
+    def bind(self, facts: Sequence[Facts]) -> Compression:
+        if not self.structured:
+            return self
+        groups: dict[int, list[int]] = {}
+        for position, fact in enumerate(facts):
+            if fact.tie is not None:
+                groups.setdefault(fact.tie, []).append(position)
+        ties = (
+            (*([OUTSIDE] if len(members) < facts[members[0]].tied else []), *members)
+            for members in groups.values()
+        )
+        return replace(self, ties=tuple(tie for tie in ties if len(tie) > 1))
+
+    def unbound(self) -> Compression:
+        return replace(self, ties=())
+
+    def remark(self, shapes: Shapes) -> str:
+        remarks = []
+        outside = [m for tie in self.ties if OUTSIDE in tie for m in tie if m != OUTSIDE]
+        if outside:
+            remarks.append(
+                f"channels of tensor {', '.join(map(str, outside))} are added to ones outside the "
+                f"task, or to ones of other numbers: pruned, but removed only where those are zero "
+                f"too"
+            )
+        if not self.biases and any(len(shape) == 1 for shape in shapes):
+            remarks.append("biases stay: a pruned channel outputs a constant and is not removed")
+        return "; ".join(remarks)
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        rows = self._rows(shapes)
+        sizes, costs = [row.size for row in rows], [row.cost for row in rows]
+        joint = self.scope == "joint"
+        counts = budget.least_counts(sizes, costs, self.density, joint=joint, align=self.align)
+        result = list(shapes)
+        for row, count in zip(rows, counts, strict=True):
+            for member in row.members:
+                shape = shapes[member]
+                result[member] = (*shape[: self._axis], count, *shape[self._axis + 1 :])
+        return tuple(result)
+
+    def canonical(self, shapes: Shapes) -> Compression:
+        rows = self._rows(shapes)
+        sizes = [row.size for row in rows]
+        joint = self.scope == "joint"
+        counts = budget.fixed_counts(sizes, self.density, joint=joint, align=self.align)
+        if counts == sizes:
+            return Dense()
+        # the mean orders groups as the sum does where those that compete have equally many weights
+        alike = not joint or len(rows) == 1
+        return replace(
+            self,
+            norm="l1" if self.norm == "mean" and alike else self.norm,
+            scope="joint" if len(rows) == 1 else self.scope,
+            biases=self.biases or all(len(shape) > 1 for shape in shapes),
+        )
+
+
+@final
+@dataclass(frozen=True)
+class _Row:
+    """Layers that share their groups.
+
+    Attributes:
+        leaders: Positions of their weights.
+        members: Positions of all the tensors that are scored and pruned.
+        whole: Positions of the vectors that stay whole.
+        size: Number of groups.
+        cost: Elements of a group.
+    """
+
+    leaders: tuple[int, ...]
+    members: tuple[int, ...]
+    whole: tuple[int, ...]
+    size: int
+    cost: int

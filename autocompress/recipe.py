@@ -101,7 +101,8 @@ class LC(Settings):
 
     Attributes:
         mu: The mu schedule; ``"auto"`` is ``MuSchedule()``.
-        penalty: ``"augmented-lagrangian"`` keeps multipliers, ``"quadratic"`` keeps them at 0.
+        penalty: ``"augmented-lagrangian"`` keeps multipliers, ``"quadratic"`` keeps them at 0; so
+            do tasks with a weighting of their own, whatever is said here.
         epochs_per_step: Passes over the training data in an L step; ``"auto"`` is one, or as many
             as make 50 iterations where the data set is small.
         first_step_epochs: The same for the first L step; None means as many as for the others.

@@ -109,6 +109,10 @@ class _Loop:
         self.trivial = not plan.canonical(model).tasks
         self.params = dict(model.named_parameters())
         self.names = [name for task in self.plan.tasks for name in task.params]
+        # multipliers belong to the Euclidean norm: a C step in another one, shifted by them, drifts
+        self.weighted = {
+            name for task in self.plan.tasks if task.weighting != "identity" for name in task.params
+        }
         self.penalized = any(task.compression.penalized for task in self.plan.tasks)
         missing = [
             task.name
@@ -210,7 +214,10 @@ class _Loop:
         decoded = self.decode(codes)
         if multipliers:
             gaps = self.gaps(decoded)
-            multipliers = {n: multipliers[n] - mu * gaps[n] for n in self.names}
+            multipliers = {
+                n: multipliers[n] if n in self.weighted else multipliers[n] - mu * gaps[n]
+                for n in self.names
+            }
         record = self.record(index + 1, mu, epochs, train_loss, codes, decoded, began)
         best = state.best
         # with penalties only the last step solves the problem posed; before it, sizes differ

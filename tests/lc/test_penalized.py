@@ -67,6 +67,28 @@ def test_a_weighting_that_nobody_measured_is_refused(digits: Data, digits_cnn: n
         lc.run(digits_cnn, plan, Direct(), lc.Trainer(digits, LC()))
 
 
+def test_multipliers_stay_zero_under_another_norm(digits: Data, digits_cnn: nn.Module) -> None:
+    plan = Plan(
+        [
+            Task("weighted", "fc1.weight", Prune(density=0.1), weighting="fisher"),
+            Task("plain", "fc2.weight", Prune(density=0.1)),
+        ]
+    )
+    recipe = LC(mu=MuSchedule(start=0.1, factor=1.5, steps=2), epochs_per_step=1)
+    norm = Diagonal((torch.rand_like(digits_cnn.get_parameter("fc1.weight")),))
+    states: list[lc.State] = []
+    lc.run(
+        digits_cnn,
+        plan,
+        recipe,
+        lc.Trainer(digits, recipe),
+        weightings={"weighted": norm},
+        on_state=states.append,
+    )
+    assert not states[-1].multipliers["fc1.weight"].any()
+    assert states[-1].multipliers["fc2.weight"].any()
+
+
 def test_the_weighting_decides_what_survives() -> None:
     target = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
     plan = Plan([Task("w", "weight", Prune(density=0.5), weighting="fisher")])

@@ -26,6 +26,8 @@ from autocompress.storage import PackedModel
 
 _MOST_ELEMENTS = 16
 """Most numbers that a file may announce for each of the model's."""
+_ENOUGH = 2**22
+"""A file may announce as many whatever the model: that is 16 MiB, and says better what is wrong."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ def load(
         PackedFileError: the file is missing, damaged, not ours, or of another architecture.
     """
     # codes announce little more than the model has: factors, two terms of a sum, their parts
-    most = _MOST_ELEMENTS * max(1024, sum(p.numel() for p in model.state_dict().values()))
+    most = max(_ENOUGH, _MOST_ELEMENTS * sum(p.numel() for p in model.state_dict().values()))
     packed = storage.read(path, codes=codes, schemes=schemes, max_elements=most)
     decoded = decode(packed.plan, packed.codes)
     result = assemble(model, decoded, packed.rest, source=str(path))

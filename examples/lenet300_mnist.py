@@ -171,7 +171,7 @@ def save(path: Path, run: dict) -> None:
     keys = ("row", "seed", "schedule")
     runs = [old for old in runs if any(old[key] != run[key] for key in keys)] + [run]
     order = list(ROWS)
-    runs.sort(key=lambda r: (r["schedule"], order.index(r["row"]), r["seed"]))
+    runs.sort(key=lambda r: (order.index(r["row"]), r["schedule"], r["seed"]))
     path.write_text(json.dumps(runs, indent=2) + "\n")
     path.with_suffix(".md").write_text(table(runs))
 

@@ -39,7 +39,9 @@ def test_every_command_teaches_by_example(run, command):
 def test_list_names_and_explains(run, kind, expected):
     said = run("list", kind)
     assert said.code == 0, said.err
-    rows = dict(line.split(maxsplit=1) for line in said.out.splitlines())
+    # a scheme's fields stand indented under its line
+    lines = [line for line in said.out.splitlines() if not line.startswith(" ")]
+    rows = dict(line.split(maxsplit=1) for line in lines)
     assert set(expected) <= set(rows)
     assert all(len(text) > 10 for text in rows.values())
 

@@ -64,7 +64,7 @@ def test_python_objects_are_options_too():
             "scheme": "compose",
             "of": [
                 {"scheme": "prune", "density": 0.1},
-                {"scheme": "codebook", "k": 4},
+                {"scheme": "codebook", "k": 4, "zero": False},
                 {"scheme": "cast", "dtype": "float16"},
             ],
         }
@@ -140,9 +140,9 @@ def test_a_weighting_is_a_constant_or_a_choice():
         ),
         (PRUNE | {"weighting": 3}, UnknownName, r"f\[0\]\.weighting: unknown weighting 3"),
         (
-            CODEBOOK | {"weighting": {"choice": ["identity", "fisher"]}},
+            {"scheme": "low-rank", "rank": 2} | {"weighting": {"choice": ["identity", "fisher"]}},
             ConfigError,
-            r"f\[0\]\.weighting = 'fisher': codebook\(k=2\) has no C step under it.*identity",
+            r"f\[0\]\.weighting = 'fisher': low-rank\(rank=2\) has no C step under it.*identity",
         ),
         (
             {

@@ -135,7 +135,8 @@ def test_never_worse_than_the_range_or_than_before(
     cold = scheme.project((matrix,), mu=0.0)
     warm = scheme.project((matrix,), mu=0.0, previous=previous)
     wide = Uniform(bits, symmetric, scale="minmax", **rows).project((matrix,), mu=0.0)  # type: ignore[arg-type]
-    bound = s.error(wide.decode(), (matrix,)) ** 0.5 + s.slack((matrix,)) ** 0.5
+    # the scale is a quotient of sums: a few dozen units in the last place
+    bound = s.error(wide.decode(), (matrix,)) ** 0.5 + 4 * s.slack((matrix,)) ** 0.5
     assert s.error(cold.decode(), (matrix,)) ** 0.5 <= bound
     assert s.error(warm.decode(), (matrix,)) ** 0.5 <= bound
     again = scheme.project((matrix,), mu=0.0, previous=cold)

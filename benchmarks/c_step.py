@@ -73,7 +73,9 @@ def cases(arrays: list[np.ndarray]) -> dict[str, Case]:
     found = {
         "prune 5 %": Case(ac.Prune(density=0.05), {"NumPy": rival.top(0.05)}),
         "prune 50 %": Case(ac.Prune(density=0.5), {"NumPy": rival.top(0.5)}),
-        "l1 ball": Case(ac.L1Ball(radius=0.2 * total), {"NumPy": rival.l1_ball(0.2 * total)}),
+        "l1 ball": Case(
+            ac.L1Ball(radius=0.2 * total / size), {"NumPy": rival.l1_ball(0.2 * total)}
+        ),
         "l0 penalty": Case(ac.L0Penalty(alpha=0.005), {"NumPy": rival.hard(0.1)}),
         "l1 penalty": Case(ac.L1Penalty(alpha=0.05), {"NumPy": rival.soft(0.05)}),
         "filters 50 %": Case(

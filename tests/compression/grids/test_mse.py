@@ -140,7 +140,7 @@ def test_never_worse_than_the_range_or_than_before(
     assert s.error(cold.decode(), (matrix,)) ** 0.5 <= bound
     assert s.error(warm.decode(), (matrix,)) ** 0.5 <= bound
     again = scheme.project((matrix,), mu=0.0, previous=cold)
-    limit = s.error(cold.decode(), (matrix,)) ** 0.5 + s.slack((matrix,)) ** 0.5
+    limit = s.error(cold.decode(), (matrix,)) ** 0.5 + 4 * s.slack((matrix,)) ** 0.5
     assert s.error(again.decode(), (matrix,)) ** 0.5 <= limit
 
 

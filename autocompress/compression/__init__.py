@@ -9,7 +9,8 @@ from autocompress.compression.codebooks.binary import Binary, BinaryScale
 from autocompress.compression.codebooks.codebook import Codebook
 from autocompress.compression.codebooks.powers_of_two import PowersOfTwo
 from autocompress.compression.codebooks.ternary import Ternary, TernaryScale
-from autocompress.compression.combine import Additive, Compose
+from autocompress.compression.combinations.additive import Additive
+from autocompress.compression.combinations.compose import Compose
 from autocompress.compression.dense import Cast, Dense
 from autocompress.compression.factorized.global_rank import GlobalRank
 from autocompress.compression.factorized.lowrank import LowRank

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,7 +55,7 @@ class Code(ABC):
     A code is a tree. What a scheme decides (which weights survive, which codebook entry each one
     takes, the factors' shapes) is the node; the real numbers it still needs are its
     :meth:`reals`, held by an inner code that another scheme may compress further. That is all
-    :class:`~autocompress.compression.combine.Compose` does.
+    :class:`~autocompress.compression.combinations.compose.Compose` does.
 
     Concrete codes are frozen dataclasses and final.
     """
@@ -338,10 +340,19 @@ def require_finite(tensor: Tensor) -> None:
     """Raise SchemeError if any element is NaN or infinite."""
     if not tensor.numel():
         return
-    # one pass that makes nothing: NaN is both the smallest and the largest where there is one
-    low, high = torch.aminmax(tensor.detach())
-    if not (bool(torch.isfinite(low)) and bool(torch.isfinite(high))):
+    # nothing is made: NaN is both the smallest and the largest where there is one
+    low, high = _extremes(tensor.detach())
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise SchemeError("weights contain NaN or infinity: nothing can be compressed")
+
+
+def _extremes(tensor: Tensor) -> tuple[float, float]:
+    if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64):
+        array = tensor.numpy()  # its two passes take half the time of torch's one
+        with np.errstate(invalid="ignore"):
+            return float(array.min()), float(array.max())
+    low, high = torch.aminmax(tensor)
+    return float(low), float(high)
 
 
 def unflatten(flat: Tensor, shapes: Shapes) -> Tensors:

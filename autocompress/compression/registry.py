@@ -13,7 +13,8 @@ from autocompress.compression.codebooks.codebook import Codebook, CodebookCode, 
 from autocompress.compression.codebooks.levels import LevelsCode
 from autocompress.compression.codebooks.powers_of_two import PowersOfTwo
 from autocompress.compression.codebooks.ternary import Ternary, TernaryScale
-from autocompress.compression.combine import Additive, AdditiveCode, Compose
+from autocompress.compression.combinations.additive import Additive, AdditiveCode
+from autocompress.compression.combinations.compose import Compose
 from autocompress.compression.dense import Cast, Dense, DenseCode
 from autocompress.compression.extension import extensions
 from autocompress.compression.factorized.factors import LowRankCode

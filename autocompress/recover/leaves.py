@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autocompress.compression.base import Code, InnerCode
-from autocompress.compression.combine import AdditiveCode
+from autocompress.compression.combinations.additive import AdditiveCode
 from autocompress.compression.dense import DenseCode, nearest
 
 

@@ -24,7 +24,7 @@ from autocompress.compression import (
     StructurePrune,
 )
 from autocompress.compression.base import Tensors, flatten, shapes_of, unflatten
-from autocompress.compression.combine import AdditiveCode
+from autocompress.compression.combinations.additive import AdditiveCode
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.factorized.factors import LowRankCode
 from autocompress.errors import SchemeError

@@ -14,9 +14,11 @@ from autocompress.compression.selection import Scores, largest, put, take
 from tests.compression import strategies as s
 
 
-@pytest.fixture(autouse=True)
-def _tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make small vectors take the ways that large ones do."""
+@pytest.fixture(autouse=True, params=[0, 1000], ids=["many", "few"])
+def _tiny_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make small vectors take the ways that large ones and those of a usual layer do."""
+    monkeypatch.setattr(selection, "FEW", request.param)
+    monkeypatch.setattr(selection, "STRIDE", 3)
     monkeypatch.setattr(selection, "BLOCK", 7)
     monkeypatch.setattr(selection, "SAMPLE", 6)
     monkeypatch.setattr(selection, "SMALL", 5)
@@ -79,3 +81,10 @@ def test_take_and_put_are_inverse(dtype: torch.dtype) -> None:
     assert torch.equal(put(index, take(flat, index), 4), flat)
     none = torch.zeros(0, dtype=torch.int64)
     assert torch.equal(put(none, take(flat, none), 4), torch.zeros(4, dtype=dtype))
+
+
+@given(st.integers(0, 200), st.floats(0, 1), st.integers(0, 9))
+def test_positions_are_found_at_any_density(size: int, density: float, seed: int) -> None:
+    mask = np.random.default_rng(seed).random(size) < density
+    assert selection._where(mask).tolist() == np.flatnonzero(mask).tolist()
+    assert selection._where(mask[1:]).tolist() == np.flatnonzero(mask[1:]).tolist()

@@ -8,6 +8,8 @@ the scale passes ``|wᵢ| / (k + ½)``. Between two such points the error is ``A
 constant ``B = Σ h |w| q`` and ``C = Σ h q²``, so that the least error is ``A - max B²/C`` over all
 points, and all are visited: sorted, with running sums of B and C. That takes one sort of
 ``weights · (2^(b-1) - 1)`` numbers and is done for up to :data:`SWEEP` of them in a matrix of rows.
+Long rows without weights on the CPU, of more than :data:`LONG` such numbers, are left to
+:mod:`.bracket`, which is much faster, and optimal or very near.
 One symmetric bit is solved in closed form, ``scale = Σ h |w| / Σ h``.
 
 *Otherwise*, a search: candidate clips in geometric progression between the row's range and the
@@ -24,16 +26,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from autocompress.compression.grids.bracket import bracket
 from autocompress.compression.grids.fit import Rows
-from autocompress.compression.grids.rows import bounds, compute_dtype, pieces, sort_rows
+from autocompress.compression.grids.rows import bounds, compute_dtype, extremes, pieces, sort_rows
 from autocompress.compression.grids.scale import Grid
 from autocompress.compression.grids.search import search
 
 SWEEP = 2**21
 """Most breakpoints of a matrix of rows for which the exact method is taken."""
+
+LONG = 2**13
+"""Most breakpoints of a row for which it is, on the CPU and without weights."""
 
 
 def least_squares_grid(
@@ -52,6 +60,7 @@ def least_squares_grid(
         importance = None
     top = bounds(bits, symmetric)[1]
     sweep = symmetric and (bits == 1 or (bits < 16 and rows.numel() * top <= SWEEP))
+    sweep = sweep and not _bracketed(rows, bits, symmetric, importance)
     each = rows.shape[1] * (top if sweep else 1)
     step = max(1, (2**18 if rows.device.type == "cpu" else 2**23) // each)
     parts = []
@@ -62,6 +71,35 @@ def least_squares_grid(
         parts.append(_solve(_Task(rows[cut], bits, symmetric, h, old, rows.numel()), sweep))
     offsets = [offset for _, offset in parts if offset is not None]
     return torch.cat([scale for scale, _ in parts]), torch.cat(offsets) if offsets else None
+
+
+def least_squares_scale(
+    row: NDArray[np.float32], bits: int, previous: float | None
+) -> float | None:
+    """Return the symmetric scale of least squares of one row, or None where a search is needed."""
+    top = bounds(bits, True)[1]
+    x = np.abs(row)
+    if len(x) >= 32 * top and len(x) * top > LONG:
+        x.sort()
+        below = np.zeros(len(x) + 1)
+        np.cumsum(x, dtype=np.float64, out=below[1:])
+        return bracket(x, below, top, previous)
+    if len(x) * top > SWEEP:
+        return None
+    return float(_sweep(torch.from_numpy(x.astype(np.float64))[None], None, top))
+
+
+def _bracketed(rows: Tensor, bits: int, symmetric: bool, importance: Tensor | None) -> bool:
+    """Whether rows are long enough, for their levels, to look for intervals of scales."""
+    top = bounds(bits, symmetric)[1]
+    return (
+        symmetric
+        and 1 < bits <= 8
+        and importance is None
+        and rows.device.type == "cpu"
+        and rows.shape[1] >= 32 * top
+        and rows.shape[1] * top > LONG
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +116,7 @@ class _Task:
 
 def _solve(task: _Task, sweep: bool) -> Grid:
     """Bring rows to magnitudes of about 1, which can be squared, and solve them there."""
-    low, high = torch.aminmax(task.rows, dim=1)
+    low, high = extremes(task.rows)
     wide = compute_dtype(task.rows.dtype)
     low, high = low.to(wide), high.to(wide)
     middle = torch.zeros_like(low) if task.symmetric else low / 2 + high / 2
@@ -107,6 +145,11 @@ def _solve(task: _Task, sweep: bool) -> Grid:
             else (offset.double() - middle) / unit + bottom * scale
         )
         old = zero, scale
+    if _bracketed(task.rows, task.bits, task.symmetric, h):
+        before = [None] * len(x) if old is None else old[1].tolist()
+        sums = rows.prefix.numpy()
+        found = [bracket(row, sums[i], top, before[i]) for i, row in enumerate(x.detach().numpy())]
+        return torch.tensor(found, dtype=torch.float64) * unit, None
     offset, scale = search(rows, old, _candidates(rows, task))
     scale = torch.where(largest > 0, scale, 0)
     # in this order, or the largest numbers overflow

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.compression.base import Shapes, numel
@@ -78,6 +80,43 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def extremes(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the least and the largest number of each row."""
+    if len(rows) == 1:
+        low, high = torch.aminmax(rows)  # several times faster than along a dimension
+        return low.view(1), high.view(1)
+    low, high = torch.aminmax(rows, dim=1)
+    return low, high
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether NumPy can compute with it as torch does, and faster where it is small."""
+    return (
+        type(tensor) is Tensor
+        and tensor.device.type == "cpu"
+        and tensor.dtype == torch.float32
+        and not tensor.requires_grad
+    )
+
+
+def round_row(x: NDArray[np.float32], step: float, top: int | None, out: NDArray[Any]) -> None:
+    """Write the nearest symmetric levels of a vector into another, int8 or int16.
+
+    With a ``top`` of None the step must be such that none is too high.
+    """
+    divisor = np.float32(step)
+    width = min(len(x), 2**14)  # stays in the cache
+    buffer = np.empty(width, np.float32)
+    for start in range(0, len(x), width):
+        part = x[start : start + width]
+        values = buffer[: len(part)]
+        np.divide(part, divisor, out=values)
+        np.rint(values, out=values)
+        if top is not None:
+            np.clip(values, -top, top, out=values)
+        out[start : start + width] = values
+
+
 def nearest_levels(rows: Tensor, scale: Tensor, offset: Tensor | None, bits: int) -> Tensor:
     """Return each weight's nearest level, ties to even.
 
@@ -95,6 +134,9 @@ def nearest_levels(rows: Tensor, scale: Tensor, offset: Tensor | None, bits: int
     levels = levels.to(rows.device)
     wide = compute_dtype(rows.dtype)
     step = torch.where(scale > 0, scale, 1).to(wide)
+    if len(rows) == 1 and offset is None and bits > 1 and is_plain(rows):
+        round_row(rows[0].numpy(), float(step), high, levels[0].numpy())
+        return levels
     for r, c in pieces(rows):
         part = rows[r, c].to(wide)
         if offset is None and bits == 1:

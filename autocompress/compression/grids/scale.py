@@ -8,6 +8,7 @@ own, :mod:`.mse`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -15,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autocompress.compression.grids.rows import bounds
+from autocompress.compression.base import Tensors
+from autocompress.compression.grids.rows import bounds, extremes, is_plain, round_row
 
 Grid: TypeAlias = tuple[Tensor, Tensor | None]
 """Scales and, unless symmetric, offsets (the values of level 0): vectors of one number a row."""
 
 BINS = 2048
+_FLOAT32 = np.finfo(np.float32)
 Floats = NDArray[np.float64]
 
 
@@ -32,7 +35,7 @@ def storable(grid: Grid, rows: Tensor, bits: int) -> Grid:
     zero = torch.zeros_like(scale) if offset is None else offset
     step = torch.where(scale > 0, scale, 1).double()
     finite = scale.isfinite()
-    for extreme in torch.aminmax(rows, dim=1):
+    for extreme in extremes(rows):
         level = ((extreme.double() - zero.double()) / step).round().clamp(bottom, top)
         finite &= (scale * level.to(scale.dtype) + zero).isfinite()
     room = torch.finfo(rows.dtype).max * (1 - 2 * torch.finfo(rows.dtype).eps) - zero.double().abs()
@@ -52,10 +55,49 @@ def grid_over(low: Tensor, high: Tensor, bits: int, symmetric: bool) -> Grid:
 
 def minmax_grid(rows: Tensor, bits: int, symmetric: bool) -> Grid:
     """Return the grid over the exact range of each row (of its magnitudes if symmetric)."""
-    low, high = (e.double() for e in torch.aminmax(rows, dim=1))
+    low, high = (e.double() for e in extremes(rows))
     if symmetric:
         high = torch.maximum(-low, high)
     return grid_over(low, high, bits, symmetric)
+
+
+def plain_tensors(
+    weights: Tensors, bits: int, find: Callable[[NDArray[np.float32], int], float | None] | None
+) -> tuple[Tensor, Tensor] | None:
+    """Return the levels and scales of symmetric grids, one a tensor.
+
+    Straight from the tensors and without what calls of torch cost. ``find`` takes a tensor's
+    weights and which one it is and returns a scale; None stands for :func:`minmax_grid`.
+    Returned is None where that is not all there is to do: no scale is found; one bit; other numbers
+    than finite float32 on the CPU; scales that are not normal numbers, or so large that a level may
+    overflow.
+    """
+    flat = [w.detach().reshape(-1) for w in weights if w.numel()]
+    if bits == 1 or not all(map(is_plain, flat)):
+        return None
+    top = bounds(bits, True)[1]
+    least, most = float(_FLOAT32.tiny), float(_FLOAT32.max) / (2 * top)
+    rows = [w.numpy() for w in flat]
+    scales = []
+    for index, row in enumerate(rows):
+        highest, lowest = float(np.maximum.reduce(row)), float(np.minimum.reduce(row))
+        widest = max(highest, -lowest) / top
+        if not widest <= most or lowest != lowest:
+            return None
+        scale = widest if find is None else find(row, index)
+        if scale is None or not (least <= scale <= most or highest == lowest == 0):
+            return None
+        scales.append(scale)
+    scale_vector = np.array(scales, dtype=np.float32)
+    kind = np.int16 if bits > 8 else np.int8
+    levels = np.empty(sum(map(len, rows)), dtype=kind)
+    start = 0
+    for row, scale in zip(rows, scales, strict=True):
+        round_row(
+            row, scale or 1.0, None if find is None else top, levels[start : start + len(row)]
+        )
+        start += len(row)
+    return torch.from_numpy(levels), torch.from_numpy(scale_vector)
 
 
 def percentile_grid(rows: Tensor, bits: int, symmetric: bool, percentile: float) -> Grid:
@@ -115,7 +157,7 @@ def entropy_grid(rows: Tensor, bits: int, symmetric: bool) -> Grid:
     almost everything. And for asymmetric grids magnitudes are distances from the middle of the
     range. With no more bins than ``2^(bits-1)`` nothing is clipped.
     """
-    low, high = (e.double() for e in torch.aminmax(rows, dim=1))
+    low, high = (e.double() for e in extremes(rows))
     middle = torch.zeros_like(low) if symmetric else low / 2 + high / 2
     largest = torch.maximum(high - middle, middle - low)
     levels, bins = 2 ** (bits - 1), _bins(rows.shape[1])

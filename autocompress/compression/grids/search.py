@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from autocompress.compression.grids.fit import Fit, Rows, fit
+from autocompress.compression.grids.rows import extremes
 
 _ZOOMS = 3
 """How often the distance between candidates is halved around the best one."""
@@ -63,7 +64,7 @@ class _Clips:
     """Grids by how much they clip: 0 nothing, 1 as much as can be optimal; geometric between."""
 
     def __init__(self, rows: Rows) -> None:
-        low, high = torch.aminmax(rows.x, dim=1, keepdim=True)
+        low, high = (e[:, None] for e in extremes(rows.x))
         self.rows, self.centre = rows, torch.zeros_like(rows.mass)
         if not rows.symmetric:
             self.centre = (rows.mean).clamp(low.double(), high.double())

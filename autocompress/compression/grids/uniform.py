@@ -22,7 +22,7 @@ from autocompress.compression.base import (
 )
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.grids.code import BITS, UniformCode
-from autocompress.compression.grids.mse import least_squares_grid
+from autocompress.compression.grids.mse import least_squares_grid, least_squares_scale
 from autocompress.compression.grids.rows import (
     PER,
     Layout,
@@ -37,6 +37,7 @@ from autocompress.compression.grids.scale import (
     entropy_grid,
     minmax_grid,
     percentile_grid,
+    plain_tensors,
     storable,
 )
 from autocompress.compression.weighting import Diagonal, Weighting
@@ -60,9 +61,9 @@ class Uniform(Compression):
 
     - ``"mse"``: minimises ``Σᵢ hᵢ (wᵢ - scale · levelᵢ - offset)²`` over scale, offset and levels
       (h = 1, or a diagonal weighting). How near to the optimum it comes is said in
-      :mod:`.mse`: symmetric grids of up to 2 million
-      ``weights · (2^(b-1) - 1)`` a tensor, and one bit, are globally optimal; never worse than
-      ``"minmax"`` or than the previous solution.
+      :mod:`.mse`: symmetric grids of up to 8192
+      ``weights · (2^(b-1) - 1)`` a tensor, and one bit, are globally optimal, larger
+      ones nearly; never worse than ``"minmax"`` or than the previous solution.
     - ``"minmax"``: the extreme levels are the extreme weights (largest magnitude if symmetric).
     - ``"percentile"``: the same with ``100 - percentile`` per cent of the weights outside, half on
       either side if asymmetric.
@@ -152,6 +153,11 @@ class Uniform(Compression):
         else:
             weighting.check(shapes)
             importance = weighting
+        done = self._plain_tensors(weights, shapes, previous) if importance is None else None
+        if done is not None:
+            levels, scales = done
+            inner = DenseCode(scales, (tuple(scales.shape),), scales.dtype)
+            return UniformCode(levels, self.bits, True, self.per, None, inner, shapes)
         flat = flatten(weights)
         cut = layout(shapes, self.per, self.group_size)
         rows = views(flat, cut)
@@ -159,7 +165,7 @@ class Uniform(Compression):
             storable(grid, block, self.bits)
             for grid, block in zip(self._grids(rows, cut, previous, importance), rows, strict=True)
         ]
-        levels = [
+        parts = [
             nearest_levels(block, scale, offset, self.bits).view(-1)
             for block, (scale, offset) in zip(rows, grids, strict=True)
         ]
@@ -168,7 +174,23 @@ class Uniform(Compression):
         each = ((row_count(cut),),) * len(reals)
         inner = DenseCode(numbers, each, flat.dtype)
         return UniformCode(
-            torch.cat(levels), self.bits, self.symmetric, self.per, self.group_size, inner, shapes
+            torch.cat(parts), self.bits, self.symmetric, self.per, self.group_size, inner, shapes
+        )
+
+    def _plain_tensors(
+        self, weights: Tensors, shapes: Shapes, previous: Code | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return levels and scales where a scale a tensor of ordinary numbers is all there is."""
+        if not self.symmetric or self.per != "tensor":
+            return None
+        if self.scale == "minmax":
+            return plain_tensors(weights, self.bits, None)
+        if self.scale != "mse" or not 1 < self.bits <= 8:
+            return None
+        cut = layout(shapes, self.per, self.group_size)
+        before = [g and float(g[0].detach()) for g in self._before(previous, cut)]
+        return plain_tensors(
+            weights, self.bits, lambda row, i: least_squares_scale(row, self.bits, before[i])
         )
 
     def _grids(

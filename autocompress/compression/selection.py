@@ -28,7 +28,7 @@ Read: TypeAlias = "Callable[[slice | NDArray[np.int64]], Array]"
 
 BLOCK = 1 << 17  # scores at a time: they stay in cache
 SAMPLE = 1 << 16
-SMALL = 1 << 14  # below it, a sample does not pay
+SMALL = 1 << 15  # below it, a sample does not pay
 FEW = 1 << 21  # up to here the scores may be kept
 STRIDE = 31  # of these, every 31st brackets the threshold
 

@@ -1,6 +1,7 @@
 """Rivals for the C steps: the obvious NumPy, SciPy and scikit-learn ways of doing the same.
 
-Each takes the list of weight arrays (float32) and returns the decoded ones.
+Each takes the list of weight arrays (float32), finds what has to be stored (survivors' positions in
+order, indices, integer levels) as a C step does, and returns the decoded weights.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def top(density: float) -> Rival:
         vector = flat(weights)
         kept = max(1, round(density * vector.size))
         chosen = np.argpartition(np.abs(vector), vector.size - kept)[vector.size - kept :]
+        chosen.sort()
         out = np.zeros_like(vector)
         out[chosen] = vector[chosen]
         return cut(out, weights)
@@ -57,11 +59,30 @@ def l1_ball(radius: float) -> Rival:
 
 
 def hard(threshold: float) -> Rival:
-    return lambda weights: [np.where(np.abs(w) > threshold, w, 0) for w in weights]
+    """Keep magnitudes above a threshold."""
+
+    def run(weights: Arrays) -> Arrays:
+        vector = flat(weights)
+        kept = np.flatnonzero(np.abs(vector) > threshold)
+        out = np.zeros_like(vector)
+        out[kept] = vector[kept]
+        return cut(out, weights)
+
+    return run
 
 
 def soft(threshold: float) -> Rival:
-    return lambda weights: [np.sign(w) * np.maximum(np.abs(w) - threshold, 0) for w in weights]
+    """Shrink magnitudes by a threshold."""
+
+    def run(weights: Arrays) -> Arrays:
+        vector = flat(weights)
+        kept = np.flatnonzero(np.abs(vector) > threshold)
+        values = vector[kept]
+        out = np.zeros_like(vector)
+        out[kept] = np.sign(values) * (np.abs(values) - threshold)
+        return cut(out, weights)
+
+    return run
 
 
 def n_m(n: int, m: int) -> Rival:
@@ -123,7 +144,9 @@ def kmeans1d(k: int) -> Rival:
 def sign_scale() -> Rival:
     def run(weights: Arrays) -> Arrays:
         vector = flat(weights)
-        return cut(np.sign(vector) * np.abs(vector).mean(), weights)
+        signs = (vector >= 0).astype(np.uint8)
+        scale = np.abs(vector).mean(dtype=np.float64)
+        return cut(np.array([-scale, scale], np.float32)[signs], weights)
 
     return run
 
@@ -163,7 +186,8 @@ def round_minmax(bits: int) -> Rival:
         out = []
         for w in weights:
             scale = np.abs(w).max() / most
-            out.append(np.clip(np.round(w / scale), -most, most) * scale)
+            levels = np.clip(np.round(w / scale), -most, most).astype(np.int8)
+            out.append(levels * scale)
         return out
 
     return run

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +34,7 @@ from autocompress.compression.codebooks.partition import (
 from autocompress.compression.weighting import Weighting
 
 SIGNS = (-1.0, 1.0)
+_BLOCK = 1 << 15  # magnitudes at a time: they stay in cache
 
 
 @final
@@ -96,7 +99,12 @@ class BinaryScale(Compression):
         weighting: Weighting | None = None,
     ) -> LevelsCode:
         del mu, previous
-        flat, shapes = flatten(weights), shapes_of(weights)
+        shapes = shapes_of(weights)
+        if self.group is None and weighting is None:
+            found = _signs_and_scale(weights)
+            if found is not None:
+                return levels_code(found[0], SIGNS, found[1], weights[0].detach(), None, shapes)
+        flat = flatten(weights)
         h = diagonal(self.name, weighting, weights, shapes)
         scales = mean_magnitudes(flat, h, runs_of(shapes, self.group))
         digits = nearest_levels(flat, SIGNS, None, shapes, None)
@@ -126,3 +134,31 @@ def mean_magnitudes(flat: Tensor, h: Tensor | None, runs: Runs) -> Tensor:
     if h is not None:
         mean = torch.where(weight > 0.0, moment / weight, mean)
     return mean / shift
+
+
+def _signs_and_scale(weights: Tensors) -> tuple[Tensor, Tensor] | None:
+    """Return signs (0 or 1, uint8) and mean magnitude of all weights; None where not this simple.
+
+    What is mostly asked for, in one pass and without a copy of the weights. Blocks are summed in
+    float32, as BLAS does at once, and their sums in float64: about 1e-8 of the mean is lost, less
+    than in rounding it to float32. No sum is finite if a weight is not.
+    """
+    if not all(w.device.type == "cpu" and w.dtype == torch.float32 for w in weights):
+        return None
+    size = sum(w.numel() for w in weights)
+    digits, start, total = np.empty(size, np.bool_), 0, 0.0
+    widest = min(_BLOCK, max((w.numel() for w in weights), default=0))
+    ones, buffer = np.ones(widest, np.float32), np.empty(widest, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for weight in weights:
+            values = weight.detach().numpy().reshape(-1)
+            for first in range(0, len(values), _BLOCK):
+                part = values[first : first + _BLOCK]
+                many = len(part)
+                np.greater_equal(part, 0, out=digits[start : start + many])
+                total += float(np.dot(np.abs(part, out=buffer[:many]), ones[:many]))
+                start += many
+    if size == 0 or not math.isfinite(total):
+        return None
+    scale = torch.tensor([total / size], dtype=torch.float64)
+    return torch.from_numpy(digits.view(np.uint8)), scale

@@ -8,7 +8,9 @@ from autocompress.compression.codebooks.kmeans_local import fill
 from autocompress.compression.codebooks.scalars import Floats, Ints, Mask, Reals, Sums
 
 _CELLS = 8  # cells per cluster at first
-_FIRST = 256  # cells at first, at least
+_FIRST = 256  # cells at first where clusters are few, but no more than
+_MOST = 16  # cells per cluster, which save bounds that few clusters do not need, and at least
+_LEAST = 96
 _CHUNK = 1 << 14  # scalars converted to float64 at once: stays in cache
 
 
@@ -62,7 +64,7 @@ def first_edges(x: Reals, sums: Sums, k: int, pin: int) -> tuple[Ints, Ints]:
     makes them as dense as the best centres are (Panter & Dite 1951). A pinned scalar has a cell to
     itself.
     """
-    n, cells = len(x), max(_FIRST, _CELLS * k)
+    n, cells = len(x), max(_LEAST, min(_FIRST, _MOST * k), _CELLS * k)
     tail = (1.2 ** np.arange(np.log(n) / np.log(1.2))).astype(np.int64)
     even = np.linspace(0, n - 1, 4 * cells).astype(np.int64)
     probe = np.unique(np.concatenate([even, tail[tail < n], n - 1 - tail[tail < n]]))

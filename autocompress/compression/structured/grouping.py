@@ -73,10 +73,13 @@ def channel_scores(weight: Tensor, axis: int, norm: str, diagonal: Tensor | None
         SchemeError: the weights contain NaN or infinity.
     """
     width = numel(weight.shape[1:])
-    slabs = _slabs(weight, max(1, _slab(weight) // max(1, width)), norm, diagonal)
     if axis == 0 and norm == "l2" and diagonal is None and _numpy_can(weight):
-        scores = _energies(weight.detach().numpy().reshape(-1, width))
-    elif axis == 0:
+        sums = _energies(weight.detach().numpy().reshape(len(weight), width))
+        if not math.isfinite(np.add.reduce(sums)):
+            require_finite(weight.detach())
+        return torch.from_numpy(sums)
+    slabs = _slabs(weight, max(1, _slab(weight) // max(1, width)), norm, diagonal)
+    if axis == 0:
         scores = torch.zeros(weight.shape[0], dtype=torch.float64, device=weight.device)
         for start, slab in slabs:
             scores[start : start + len(slab)] = _over(slab.reshape(len(slab), -1), 1, norm)
@@ -131,7 +134,7 @@ def _numpy_can(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype != torch.bfloat16
 
 
-def _energies(rows: NDArray[Any]) -> Tensor:
+def _energies(rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the sum of squares of each row: what is mostly asked for, without torch's overhead."""
     count, width = rows.shape
     step = max(1, 2**16 // max(1, width))
@@ -141,7 +144,7 @@ def _energies(rows: NDArray[Any]) -> Tensor:
         slab = buffer[: len(part)]
         np.copyto(slab, part)
         np.vecdot(slab, slab, out=sums[start : start + step])
-    return torch.from_numpy(sums)
+    return sums
 
 
 def _slab(weight: Tensor) -> int:

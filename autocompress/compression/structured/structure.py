@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
@@ -149,6 +150,10 @@ class StructurePrune(Compression):
 
     def _rows(self, shapes: Shapes) -> list[_Row]:
         """Return the rows of groups: layers, those tied to each other together."""
+        return list(_rows_of(self, shapes))
+
+    def _find_rows(self, shapes: Shapes) -> list[_Row]:
+        """Return the rows of groups anew; every C step needs them again."""
         owners = leaders(shapes) if self.structured else weights_alone(shapes)
         leading = sorted(set(owners))
         tied: dict[int, tuple[int, ...]] = {position: (position,) for position in leading}
@@ -258,3 +263,8 @@ class _Row:
     whole: tuple[int, ...]
     size: int
     cost: int
+
+
+@functools.lru_cache(maxsize=64)
+def _rows_of(scheme: StructurePrune, shapes: Shapes) -> tuple[_Row, ...]:
+    return tuple(scheme._find_rows(shapes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
@@ -11,10 +12,13 @@ import torch
 from torch import Tensor
 
 from autocompress.compression import bitpack
-from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors
+from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors, numel
+from autocompress.compression.dense import DenseCode
 from autocompress.compression.selection import fast
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError
+
+_NUMPY = (torch.float16, torch.float32, torch.float64)
 
 
 def leaders(shapes: Shapes) -> list[int]:
@@ -55,6 +59,11 @@ def weights_alone(shapes: Shapes) -> list[int]:
     return list(range(len(shapes)))
 
 
+@functools.lru_cache(maxsize=64)
+def _owners(shapes: Shapes, axis: int) -> tuple[int, ...]:
+    return tuple(weights_alone(shapes) if axis else leaders(shapes))
+
+
 def followed(
     shapes: Shapes, kept: Sequence[Tensor], axis: int, biases: bool
 ) -> tuple[Tensor | None, ...]:
@@ -66,7 +75,7 @@ def followed(
         axis: The dimension of weights they are along.
         biases: Whether vectors lose channels too.
     """
-    owners = weights_alone(shapes) if axis else leaders(shapes)
+    owners = _owners(shapes, axis)
     groups = dict(zip(sorted(set(owners)), kept, strict=True))
     return tuple(
         groups[owner] if biases or len(shape) > 1 else None
@@ -113,8 +122,28 @@ class StructureCode(InnerCode):
         )
 
     def decode(self) -> Tensors:
+        inner = self.inner
+        plain = isinstance(inner, DenseCode) and inner.dtype in _NUMPY and fast(inner.flat)
+        if isinstance(inner, DenseCode) and plain and self.axis == 0:
+            return self._decode_rows(inner)
         parts = zip(self.inner.decode(), self.channels(), self.shapes, strict=True)
         return tuple(_put(values, kept, shape, self.axis) for values, kept, shape in parts)
+
+    def _decode_rows(self, inner: DenseCode) -> Tensors:
+        """Decode outputs held as they are: rows go straight into place, without a copy of them."""
+        values, start = inner.flat.to(inner.dtype).numpy(), 0
+        full = []
+        for kept, shape in zip(
+            followed(self.shapes, self.kept, self.axis, self.biases), self.shapes, strict=True
+        ):
+            out = np.zeros(shape, values.dtype)
+            where = slice(None) if kept is None else kept.numpy()
+            count = shape[0] if kept is None else kept.numel()
+            size = count * numel(shape[1:])
+            out[where] = values[start : start + size].reshape(count, *shape[1:])
+            start += size
+            full.append(torch.from_numpy(out))
+        return tuple(full)
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):

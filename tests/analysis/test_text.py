@@ -31,3 +31,16 @@ def test_equal_schemes_are_counted():
 def test_nothing_to_compress_and_nothing_known():
     assert plan_text({"tasks": []}) == plan_summary({"tasks": []}) == "dense"
     assert plan_text(None) == plan_summary(None) == ""
+
+
+def test_defaults_are_left_out_and_norms_named() -> None:
+    uniform = {"scheme": "uniform", "bits": 4, "symmetric": True, "per": "channel", "scale": "mse"}
+    tasks = [
+        {"name": "a", "compression": uniform},
+        {"name": "b", "compression": {"scheme": "prune", "density": 0.1}, "weighting": "fisher"},
+        {"name": "c", "compression": {"scheme": "mine:Scheme", "zero": False}},
+    ]
+    assert plan_text({"tasks": tasks}) == (
+        "a: uniform(bits=4, per=channel); b: prune(density=0.1) in the fisher norm; "
+        "c: mine:Scheme(zero=False)"
+    )

@@ -43,6 +43,8 @@ SWEEP = 2**21
 LONG = 2**13
 """Most breakpoints of a row for which it is, on the CPU and without weights."""
 
+_BLOCK = 2**16
+
 
 def least_squares_grid(
     rows: Tensor, bits: int, symmetric: bool, importance: Tensor | None, previous: Grid | None
@@ -73,6 +75,17 @@ def least_squares_grid(
     return torch.cat([scale for scale, _ in parts]), torch.cat(offsets) if offsets else None
 
 
+def _running(ordered: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sums of the first 0, 1, … numbers, in blocks: no float64 copy of them all."""
+    below = np.zeros(len(ordered) + 1)
+    for start in range(0, len(ordered), _BLOCK):
+        block = ordered[start : start + _BLOCK]
+        into = below[start + 1 : start + 1 + len(block)]
+        np.cumsum(block, dtype=np.float64, out=into)
+        into += below[start]
+    return below
+
+
 def least_squares_scale(
     row: NDArray[np.float32], bits: int, previous: float | None
 ) -> float | None:
@@ -81,9 +94,7 @@ def least_squares_scale(
     x = np.abs(row)
     if len(x) >= 32 * top and len(x) * top > LONG:
         x.sort()
-        below = np.zeros(len(x) + 1)
-        np.cumsum(x, dtype=np.float64, out=below[1:])
-        return bracket(x, below, top, previous)
+        return bracket(x, _running(x), top, previous)
     if len(x) * top > SWEEP:
         return None
     return float(_sweep(torch.from_numpy(x.astype(np.float64))[None], None, top))

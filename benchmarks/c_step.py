@@ -7,9 +7,10 @@ the given ones says who solved the problem better. Peak memory is that of a proc
 
     python -m pip install '.[benchmark]' && python benchmarks/c_step.py [--sets lenet300 resnet20]
 
-It writes ``benchmarks/results/c_step.json`` and ``c_step.md``, and fails if any of our C steps is
-slower than its rival or further from the weights, a codebook is less than 10 times as fast as both
-of its, or a C step needs more than four times the memory of its weights besides them.
+It writes ``benchmarks/results/c_step.json`` and ``c_step.md``; contests that were not run keep their
+last results there. It fails if any of our C steps is slower than its rival or further from the
+weights, a codebook is less than 10 times as fast as both of its, or a C step needs more than four
+times the memory of its weights besides them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pathlib import Path
 import _contest as rival
 import numpy as np
 import torch
-from _results import save
+from _results import FOLDER, save
 from threadpoolctl import threadpool_limits
 
 import autocompress as ac
@@ -269,10 +270,19 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def merged(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Put new rows in the place of older ones of the same contests, in the saved results."""
+    path = FOLDER / "c_step.json"
+    old = json.loads(path.read_text())["rows"] if path.exists() else []
+    new = {(row["weights"], row["what"]) for row in rows}
+    kept = [row for row in old if (row.get("weights"), row["what"]) not in new and "exact" in row]
+    return sorted(kept + rows, key=lambda row: SETS.index(str(row["weights"])))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--only", nargs="+", default=[], help="contests by name; nothing is saved")
+    parser.add_argument("--only", nargs="+", default=[], help="contests by name")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each rival")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
@@ -285,7 +295,8 @@ def main() -> None:
         rows: list[dict[str, object]] = []
         for name in options.sets:
             rows += contest(name, options.seed, options.seconds, options.only)
-    if not options.only:
+    if rows:
+        rows = merged(rows)
         path = save("c_step", rows, seed=options.seed)
         written = json.loads(path.read_text())
         libraries = ("scikit-learn", "scipy", "kmeans1d")

@@ -7,10 +7,10 @@ the given ones says who solved the problem better. Peak memory is that of a proc
 
     python -m pip install '.[benchmark]' && python benchmarks/c_step.py [--sets lenet300 resnet20]
 
-It writes ``benchmarks/results/c_step.json`` and ``c_step.md``; contests that were not run keep their
-last results there. It fails if any of our C steps is slower than its rival or further from the
-weights, a codebook is less than 10 times as fast as both of its, or a C step needs more than four
-times the memory of its weights besides them.
+It writes ``benchmarks/results/c_step.json`` and ``c_step.md``; contests that were not run keep
+their last results there. It fails if any of our C steps is slower than its rival or further from
+the weights, a codebook is less than 10 times as fast as both of its, or a C step needs more than
+four times the memory of its weights besides them.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class PendingTrial:
         candidate: What to compress, and how.
         digest: The candidate's digest modulo symmetry.
         seed: Seed of everything random in the trial.
-        origin: ``"dense"``, ``"uniform"`` or ``"sampler"``.
+        origin: Who proposed it, one of :data:`~autocompress.explore.record.ORIGINS`.
         params: The search space parameters that give the candidate.
     """
 

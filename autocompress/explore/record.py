@@ -41,7 +41,18 @@ class Status(enum.StrEnum):
         return self in (Status.DIVERGED, Status.OUT_OF_MEMORY, Status.TIMEOUT, Status.CRASHED)
 
 
-ORIGINS = ("dense", "uniform", "sampler")
+ORIGINS = (
+    "dense",
+    "uniform",
+    "knapsack",
+    "rank-selection",
+    "given",
+    "sampler",
+    "local",
+    "guided",
+    "target",
+)
+"""Who may propose a trial: those told in advance, the sampler, and what stands in for it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ class TrialRecord:
         seconds: Wall time the trial took, in seconds.
         digest: The candidate's digest modulo symmetry.
         message: Why it failed or was refused, one line; empty otherwise.
-        origin: ``"dense"``, ``"uniform"`` or ``"sampler"``: who proposed it.
+        origin: Who proposed it, one of :data:`ORIGINS`.
         params: The search space parameters that give the candidate, by name.
         folder: Where the trial's files are, relative to the run; None when it left none.
     """

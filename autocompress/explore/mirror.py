@@ -98,16 +98,27 @@ class Mirror:
         stored = self._database.get_study_user_attrs(self._study_id).get(QUEUE, {})
         return {int(number): seed for number, seed in stored.items()}
 
+    def waiting(self) -> bool:
+        """Whether an enqueued trial is next."""
+        return any(trial.state == TrialState.WAITING for trial in self.trials())
+
     @contextmanager
-    def asking(self) -> Iterator[Trial]:
+    def asking(
+        self, proposal: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+    ) -> Iterator[Trial]:
         """Yield a new trial, to suggest its parameters and set its attributes.
 
         It is stored when the block ends; if the block fails, there never was such a trial.
+
+        Args:
+            proposal: Parameters the trial is to have, and user attributes.
 
         Raises:
             RunError: another process has asked for a trial meanwhile.
         """
         with self._changing():
+            if proposal is not None:
+                self._study.enqueue_trial(dict(proposal[0]), user_attrs=dict(proposal[1]))
             trial = self._study.ask()
             yield trial
             frozen = self._memory.get_trial(trial._trial_id)

@@ -25,6 +25,7 @@ from autocompress.explore.entries import (
 from autocompress.explore.mirror import QUEUE, Mirror, make_queue
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.opening import Setup
+from autocompress.explore.proposals import Proposer
 from autocompress.explore.record import Status, TrialRecord
 from autocompress.explore.sampling import derive_seed, make_sampler
 from autocompress.explore.seeding import Seed
@@ -48,6 +49,7 @@ class Study:
         path: The run's folder.
         setup: What the study is about.
         sampling: Which sampler is used, and why.
+        proposer: Who is asked for a candidate before the sampler is; nobody by default.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Study:
     ) -> None:
         self.path = path
         self.setup = setup
+        self.proposer: Proposer | None = None
         self._model = model
         weights = {} if model is None else setup.space.weights(find_layers(model))
         sampler, self.sampling = make_sampler(
@@ -148,7 +151,7 @@ class Study:
         """
         if self._model is None:
             raise RunError(f"{self.path}: the study was opened to be read: load it with the model")
-        with self._mirror.asking() as trial:
+        with self._mirror.asking(self._proposal()) as trial:
             candidate = self.setup.space.sample(trial, find_layers(self._model))
             pending = PendingTrial(
                 number=trial.number,
@@ -160,6 +163,14 @@ class Study:
             )
             trial.set_user_attr(PENDING, pending.to_dict())
         return pending
+
+    def _proposal(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return what the proposer has for the next trial; what is enqueued goes first."""
+        if self.proposer is None or self._mirror.waiting():
+            return None
+        records = self.records()
+        found = self.proposer.propose(len(records), records)
+        return None if found is None else (found.params, {ORIGIN: found.origin})
 
     def tell(self, record: TrialRecord) -> TrialRecord:
         """Store the result of a trial; return it as stored.

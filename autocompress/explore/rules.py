@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,6 +10,7 @@ from autocompress.compression import Compression, Dense
 from autocompress.compression.base import Shapes
 from autocompress.errors import ConfigError, SchemeError, unknown
 from autocompress.explore.fitting import fit
+from autocompress.explore.predicates import Positions, Sizes, named
 from autocompress.explore.ranges import Chooser
 from autocompress.explore.schemes import Option, parse_options
 from autocompress.layers import LayerInfo
@@ -18,7 +18,7 @@ from autocompress.plan import Task, require_keys
 
 Layers = tuple[LayerInfo, ...]
 KINDS = ("linear", "conv")
-_KEYS = ("kind", "last", "share", "joint", "name")
+_KEYS = ("kind", "index", "size", "last", "share", "joint", "name")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Rule:
             ``!`` takes layers away.
         schemes: Options, YAML-like mappings or scheme objects; one of them is chosen.
         kind: ``"linear"`` or ``"conv"``: only such layers.
+        index: Only layers at these positions among the model's: an integer, a list of them or
+            ``{"min": …, "max": …}``; negative ones count from the last layer.
+        size: Only layers of so many weights: ``{"min": …, "max": …}``.
         last: Whether the model's output layer may be among them.
         share: Whether all the layers take the same choice, each compressed by itself.
         joint: Whether all the layers are one task, compressed together (implies one choice).
@@ -44,6 +47,8 @@ class Rule:
     match: tuple[str, ...]
     schemes: tuple[Option, ...]
     kind: str | None
+    index: Positions | None
+    size: Sizes | None
     last: bool
     share: bool
     joint: bool
@@ -55,6 +60,8 @@ class Rule:
         schemes: Sequence[Option | Compression | Mapping[str, Any]],
         *,
         kind: str | None = None,
+        index: Any = None,
+        size: Any = None,
         last: bool = True,
         share: bool = False,
         joint: bool = False,
@@ -77,11 +84,16 @@ class Rule:
                 raise ConfigError(f"{where}.{key} = {value!r}: accepted is true or false")
         if not isinstance(name, str):
             raise ConfigError(f"{where}.name = {name!r}: accepted is a text")
-        options = parse_options(schemes, f"{where}.schemes")
+        try:
+            options = parse_options(schemes, f"{where}.schemes")
+        except (ConfigError, SchemeError) as error:
+            raise type(error)(f"{error} (rule for {', '.join(patterns)})") from None
         fields: dict[str, Any] = {
             "match": tuple(patterns),
             "schemes": options,
             "kind": kind,
+            "index": None if index is None else Positions.parse(index, f"{where}.index"),
+            "size": None if size is None else Sizes.parse(size, f"{where}.size"),
             "last": last,
         }
         fields |= {"share": share, "joint": joint, "name": name or _name(tuple(patterns), kind)}
@@ -94,24 +106,16 @@ class Rule:
         Raises:
             UnknownName, ConfigError: a name or pattern that no layer of the model has.
         """
-        names = [layer.name for layer in layers]
-        chosen: set[str] = set()
-        for pattern in self.match:
-            text = pattern.removeprefix("!")
-            found = {text} if text in names else {n for n in names if fnmatch.fnmatchcase(n, text)}
-            if not found and any(char in text for char in "*?["):
-                raise ConfigError(
-                    f"{where}.match: the pattern {pattern!r} matches no layer; the model's are "
-                    f"{', '.join(names) or 'none'}"
-                )
-            if not found:
-                raise unknown("layer", text, names, where=f"{where}.match")
-            chosen = chosen - found if pattern.startswith("!") else chosen | found
+        chosen = named(self.match, [layer.name for layer in layers], f"{where}.match")
+        count = len(layers)
+        places = self.index.select(count, f"{where}.index") if self.index else range(count)
         return tuple(
             layer
             for layer in layers
             if layer.name in chosen
             and self.kind in (None, layer.kind)
+            and layer.index in places
+            and (self.size is None or layer in self.size)
             and (self.last or layer.index < len(layers) - 1)
         )
 
@@ -120,6 +124,10 @@ class Rule:
         data: dict[str, Any] = {"match": list(self.match), "name": self.name}
         if self.kind:
             data["kind"] = self.kind
+        if self.index:
+            data["index"] = self.index.to_data()
+        if self.size:
+            data["size"] = self.size.to_data()
         data |= {"last": self.last, "share": self.share, "joint": self.joint}
         return data | {"schemes": [option.to_data() for option in self.schemes]}
 

@@ -103,7 +103,7 @@ class Front:
 
     def best(self, limits: Limits, *, by: str | None = None) -> Answer:
         """Return the best trial within some limits; see :func:`autocompress.analysis.best`."""
-        return best(self.considered, self.objectives, limits, by=by)
+        return best(self.considered, self.objectives, limits, by=by, reference=self.reference)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the front as a table, a row a record.

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from autocompress.analysis.units import format_value, parse_quantity
+from autocompress.analysis.target import Bound
+from autocompress.analysis.units import format_value
 from autocompress.errors import ConfigError, unknown
-from autocompress.explore.objectives import Objectives
+from autocompress.explore.objectives import Objective, Objectives
 from autocompress.explore.record import Status, TrialRecord
 
 _OPERATORS = {"<=": "<=", "max": "<=", ">=": ">=", "min": ">="}
@@ -58,10 +59,11 @@ def best(
     limits: Limits = (),
     *,
     by: str | None = None,
+    reference: Mapping[str, float] | None = None,
 ) -> Answer:
     """Return the best complete trial within some limits.
 
-    "Best" is by one objective: ``by``, or else the first objective that no limit is put on, or
+    "Best" is by one metric: ``by``, or else the first objective that no limit is put on, or
     the first of all when every one has a limit. So ``accuracy >= 0.97`` gives the smallest model
     that accurate, ``bytes <= 20 KB`` the most accurate one that small. Ties go to the remaining
     objectives without a limit, then those with one, then the smaller trial number.
@@ -70,16 +72,20 @@ def best(
         records: Trials in any state; those with a missing or non-finite value are passed over.
         objectives: What was optimized; their hard limits hold too.
         limits: ``{"bytes": ("<=", "20KB"), "accuracy": (">=", 0.97)}`` (``"max"``/``"min"`` are
-            accepted too), or :class:`Limit` values. Metrics need not be objectives.
-        by: Name of the objective that decides.
+            accepted too), or :class:`Limit` values. Metrics need not be objectives. A value may be
+            relative to the reference's: ``"ref-0.5%"``, ``"ref*0.1"``, see
+            :class:`~autocompress.analysis.target.Bound`.
+        by: The metric that decides: an objective, or any built-in metric of the trials.
+        reference: Metrics of the uncompressed model, for relative limits.
 
     Raises:
         ConfigError: an operator or value that cannot be read, or an unknown metric or objective.
     """
     complete = [record for record in records if record.status is Status.COMPLETE]
-    asked = _read(limits, complete, objectives)
+    asked = _read(limits, complete, objectives, reference or {})
     order = _order(objectives, {limit.metric for limit in asked}, by)
-    usable = [record for record in complete if _usable(record, objectives, asked)]
+    decider = _decider(objectives, complete, order[0])
+    usable = [record for record in complete if _usable(record, objectives, asked, decider)]
     if not usable:
         return Answer(None, _nothing(len(complete)))
     held = [record for record in usable if all(limit.excess(record) <= 0 for limit in asked)]
@@ -87,10 +93,11 @@ def best(
         return _explain(usable, asked)
 
     def key(record: TrialRecord) -> tuple[float, ...]:
-        return (*(objectives[m].coordinate(record.metrics[m]) for m in order), record.number)
+        rest = (objectives[m].coordinate(record.metrics[m]) for m in order if m in objectives.names)
+        return (decider.coordinate(record.metrics[decider.metric]), *rest, record.number)
 
     winner = min(held, key=key)
-    deciding = order[0]
+    deciding = decider.metric
     among = " and ".join(map(str, asked)) or "no limits"
     value = format_value(deciding, winner.metrics[deciding])
     return Answer(
@@ -100,7 +107,12 @@ def best(
     )
 
 
-def _read(limits: Limits, records: Sequence[TrialRecord], objectives: Objectives) -> list[Limit]:
+def _read(
+    limits: Limits,
+    records: Sequence[TrialRecord],
+    objectives: Objectives,
+    reference: Mapping[str, float],
+) -> list[Limit]:
     """Return checked limits."""
     if isinstance(limits, Mapping):
         given: list[tuple[str, str, float | str]] = [
@@ -115,22 +127,38 @@ def _read(limits: Limits, records: Sequence[TrialRecord], objectives: Objectives
             raise unknown("metric", metric, known, where="limits")
         if operator not in _OPERATORS:
             raise ConfigError(f"limits.{metric}: {operator!r} is neither '<=' nor '>='")
-        number = parse_quantity(value, where=f"limits.{metric}")
+        where = f"limits.{metric}"
+        number = Bound.parse(value, where=where).value(metric, reference, where=where)
         result.append(Limit(metric, _OPERATORS[operator], number))
     return result
 
 
 def _order(objectives: Objectives, limited: set[str], by: str | None) -> list[str]:
-    """Return the objectives' names in the order in which they decide."""
-    if by is not None:
-        objectives[by]  # an unknown name is an error that says so
-    return sorted(objectives.names, key=lambda name: (name != by, name in limited))
+    """Return the metrics' names in the order in which they decide."""
+    order = sorted(objectives.names, key=lambda name: (name != by, name in limited))
+    return order if by is None or by in objectives.names else [by, *order]
 
 
-def _usable(record: TrialRecord, objectives: Objectives, asked: Sequence[Limit]) -> bool:
+def _decider(objectives: Objectives, records: Sequence[TrialRecord], name: str) -> Objective:
+    """Return the metric that decides, with its direction."""
+    if name in objectives.names:
+        return objectives[name]
+    from autocompress.metrics import METRICS
+
+    measured = {metric for record in records for metric in record.metrics}
+    known = (measured & METRICS.keys()) | set(objectives.names)
+    if name not in known:
+        raise unknown("metric", name, known, where="by")
+    return Objective(name, METRICS[name].direction)
+
+
+def _usable(
+    record: TrialRecord, objectives: Objectives, asked: Sequence[Limit], decider: Objective
+) -> bool:
     if objectives.to_minimize(record.metrics) is None or objectives.violations(record.metrics):
         return False
-    return all(math.isfinite(record.metrics.get(limit.metric, math.nan)) for limit in asked)
+    needed = [decider.metric, *(limit.metric for limit in asked)]
+    return all(math.isfinite(record.metrics.get(name, math.nan)) for name in needed)
 
 
 def _nothing(complete: int) -> str:

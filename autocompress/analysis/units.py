@@ -24,6 +24,9 @@ _SUFFIXES = {
     "kib": 2.0**10,
     "mib": 2.0**20,
     "gib": 2.0**30,
+    "us": 1e-3,
+    "ms": 1.0,
+    "s": 1e3,
 }
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z]*|%)\s*")
 
@@ -79,8 +82,9 @@ def quantity(metric: str) -> Quantity:
 def parse_quantity(value: float | str, *, where: str = "value") -> float:
     """Read a number with an optional suffix.
 
-    ``"20KB"`` is 20,000, ``"20KiB"`` 20,480, ``"5M"`` 5,000,000, ``"97%"`` 0.97; upper or lower
-    case, with or without a space. Numbers are returned as they are.
+    ``"20KB"`` is 20,000, ``"20KiB"`` 20,480, ``"5M"`` 5,000,000, ``"97%"`` 0.97, ``"2ms"`` 2 (times
+    are in milliseconds); upper or lower case, with or without a space. Numbers are returned as
+    they are.
 
     Raises:
         ConfigError: not such a text, or not a finite number; names ``where``.
@@ -91,7 +95,8 @@ def parse_quantity(value: float | str, *, where: str = "value") -> float:
         if match is None or suffix not in _SUFFIXES:
             raise ConfigError(
                 f"{where}: cannot read {value!r}; expected a number, optionally followed by "
-                f"B, KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024), K, M, G or %"
+                f"B, KB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024), K, M, G, %, "
+                f"us, ms or s"
             )
         result = float(match[1]) * _SUFFIXES[suffix]
     elif isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -42,16 +42,18 @@ def best(
     context: typer.Context,
     run: Run,
     by: Annotated[
-        str | None, typer.Option(help="The objective to be best in, among those that qualify.")
+        str | None, typer.Option(help="The metric to be best in, among those that qualify.")
     ] = None,
 ) -> None:
     """Show the best trial under a budget, or why there is none (exit code 1).
 
-    Limits are --max-METRIC and --min-METRIC, for any metric of the trials.
+    Limits are --max-METRIC and --min-METRIC, for any metric of the trials. A value may be relative
+    to the uncompressed model's: ref-0.5%, ref*0.1, ref/20.
 
     **Examples**
 
     * autocompress best runs/mnist --max-bytes 20KB --min-accuracy 0.97
+    * autocompress best runs/mnist --min-accuracy ref-0.5%
     * autocompress best runs/mnist --max-flops 100K --by accuracy
     """
     limits = _limits(context.args)
@@ -63,7 +65,7 @@ def best(
     from autocompress.summaries import show_trial
 
     with Study.load(run) as study:
-        answer = find(study.records(), study.objectives, limits, by=by)
+        answer = find(study.records(), study.objectives, limits, by=by, reference=study.reference)
         if answer.record is None:
             typer.echo(answer.reason)
             raise typer.Exit(1)

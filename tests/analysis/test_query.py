@@ -109,5 +109,29 @@ def test_misuse_is_told_clearly():
         best(TRIALS, ACCURACY_SIZE, {"bytes": ("<", 3)})
     with pytest.raises(ConfigError, match=r"limits\.bytes"):
         best(TRIALS, ACCURACY_SIZE, {"bytes": ("<=", "many")})
-    with pytest.raises(UnknownName, match="objective"):
+    with pytest.raises(UnknownName, match="by: unknown metric 'loss'"):
         best(TRIALS, ACCURACY_SIZE, by="loss")
+
+
+def test_limits_may_be_relative_to_the_reference():
+    reference = {"accuracy": 0.98, "bytes": 1e6}
+    near = best(TRIALS, ACCURACY_SIZE, {"accuracy": (">=", "ref-1%")}, reference=reference)
+    assert near.record.number == 2
+    small = best(TRIALS, ACCURACY_SIZE, {"bytes": ("<=", "ref/20")}, reference=reference)
+    assert small.record.number == 2
+    with pytest.raises(UnknownName, match=r"limits.accuracy.*reference"):
+        best(TRIALS, ACCURACY_SIZE, {"accuracy": (">=", "ref-1%")})
+
+
+def test_any_measured_metric_may_decide():
+    trials = [
+        record(0, metrics={"accuracy": 0.9, "bytes": 100.0, "flops": 30.0}),
+        record(1, metrics={"accuracy": 0.8, "bytes": 300.0, "flops": 10.0}),
+        record(2, metrics={"accuracy": 0.8, "bytes": 200.0, "flops": 10.0}),
+        record(3, metrics={"accuracy": 0.95, "bytes": 200.0}),
+    ]
+    answer = best(trials, ACCURACY_SIZE, by="flops")
+    assert answer.record.number == 2
+    assert "best flops" in answer.reason
+    with pytest.raises(UnknownName, match=r"by: unknown metric 'latency'"):
+        best(trials, ACCURACY_SIZE, by="latency")

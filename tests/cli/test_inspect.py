@@ -31,7 +31,7 @@ def test_best_says_why_there_is_none(run, finished):
         (["--max-bytes", "x"], "cannot read 'x'"),
         (["--max-bytes", "3", "--max-bytes", "4"], "already"),
         (["--most-bytes", "3"], "--max-METRIC"),
-        (["--by", "weight"], "unknown objective 'weight'"),
+        (["--by", "weight"], "unknown metric 'weight'"),
     ],
 )
 def test_bad_limits_are_one_line_on_stderr(run, finished, arguments, words):
@@ -81,3 +81,12 @@ def test_report_of_a_run_whose_model_file_is_gone_says_so(run, copied):
     said = run("report", copied)
     assert said.code == 0
     assert said.err.startswith(f"warning: test accuracy of trial {number}")
+
+
+def test_limits_may_be_relative_to_the_uncompressed_model(run, finished):
+    done = run("best", finished, "--min-accuracy", "ref-90%", "--max-bytes=ref*0.9")
+    assert done.code == 0
+    assert "with accuracy >= " in done.out
+    failed = run("best", finished, "--max-bytes", "ref-")
+    assert failed.code == 2
+    assert "limits.bytes: 'ref-': cannot read ''" in failed.err

@@ -35,6 +35,7 @@ def compress(
     checkpoint: str | PathLike[str] | None = None,
     loss: Loss = F.cross_entropy,
     statistics: Statistics | None = None,
+    warm: lc.Warm | None = None,
 ) -> Compressed:
     """Compress a model with the Learning-Compression algorithm.
 
@@ -51,14 +52,15 @@ def compress(
         statistics: What the plan's weightings are made of, measured beforehand by
             :func:`~autocompress.calibration.calibrate`; None measures it on 2048 training
             examples, or takes it from the cache.
+        warm: Start from the end of a run on a plan alike, see :mod:`autocompress.lc.warm`.
 
     Returns:
         The compressed model of the step with the best validation accuracy.
 
     Raises:
         PlanError: the plan does not fit the model.
-        ModelError: the model does not accept the data's inputs, no data are given, or what a
-            weighting needs cannot be measured.
+        ModelError: the model does not accept the data's inputs, no data are given, what a
+            weighting needs cannot be measured, or the warm start is of another model.
         DataError: the training data a weighting is measured on are empty or not finite.
         PackedFileError: the checkpoint is damaged, or of another run.
     """
@@ -90,6 +92,8 @@ def compress(
         }
         if statistics is not None:
             parts["statistics"] = dict(statistics.settings)
+        if warm is not None:
+            parts["warm"] = warm.digest()
         identity = digest_of(parts)
         state = checkpoints.load(path, identity) if path.exists() else None
 
@@ -107,6 +111,7 @@ def compress(
             state=state,
             on_state=on_state,
             weightings=weightings,
+            warm=warm,
         )
     best = solution.best
     result = assemble(model, decode(resolved, best.codes), best.rest, source="compress")

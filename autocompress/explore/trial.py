@@ -22,16 +22,18 @@ from autocompress.compression import Compression
 from autocompress.data import Data
 from autocompress.errors import AutocompressError, PackedFileError
 from autocompress.explore.record import Status
-from autocompress.lc import StepRecord
+from autocompress.lc import StepRecord, Warm
 from autocompress.metrics import LatencySettings, Measurement, Metric, measure
 from autocompress.recipe import Candidate
 from autocompress.storage import atomic
+from autocompress.storage import warm as warmth
 
 CANDIDATE = "candidate.yaml"
 HISTORY = "history.csv"
 MODEL = "model.safetensors"
 LOG = "log.txt"
 STATE = "state.safetensors"
+WARM = "warm.safetensors"
 STOP = "stop"
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -49,6 +51,8 @@ class Job:
         seed: Seed of everything random in the trial.
         folder: The trial's folder; it exists.
         metrics: Names of the metrics to measure.
+        warm: File of the finished trial to start from, if any; see :mod:`autocompress.lc.warm`.
+        keep: Whether to leave such a file for other trials.
     """
 
     number: int
@@ -56,6 +60,8 @@ class Job:
     seed: int
     folder: str
     metrics: tuple[str, ...]
+    warm: str | None = None
+    keep: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(self.metrics))
@@ -99,7 +105,7 @@ class TrialResult:
         status: ``complete``, ``pruned`` (stopped on request) or one of the failures.
         metrics: The metrics asked for; empty unless complete.
         seconds: Wall time, of earlier sessions too if the trial was continued.
-        message: Why it failed, one line.
+        message: Why it failed, or what was not as planned; one line.
         steps: L-C steps done, direct compression not counted.
     """
 
@@ -139,8 +145,10 @@ def run_job(job: Job, context: TrialContext, on_step: OnStep | None = None) -> T
     """Run one trial; whatever goes wrong in it is a status.
 
     Leaves ``candidate.yaml``, ``history.csv``, ``model.safetensors`` and ``log.txt`` in the job's
-    folder. The L-C state is kept there after every step, and a trial that was interrupted
-    continues from it, bit for bit; :func:`clean_up` removes it.
+    folder, and ``warm.safetensors`` if it is to be kept. The L-C state is kept there after every
+    step, and a trial that was interrupted continues from it, bit for bit; :func:`clean_up` removes
+    it. Where the file to start from is missing or damaged, the trial starts cold and says so in its
+    message.
 
     Args:
         job: The trial.
@@ -161,6 +169,7 @@ class _Trial:
         self.began = time.perf_counter()
         self.steps: list[StepRecord] = []
         self.seconds_before = 0.0
+        self.remark = ""
 
     def run(self) -> TrialResult:
         """Compress and measure, turning exceptions into statuses."""
@@ -179,6 +188,7 @@ class _Trial:
         candidate = Candidate.from_dict(self.job.candidate)
         atomic.write_text(self.folder / CANDIDATE, yamlio.dumps(self.job.candidate))
         state = self.folder / STATE
+        warm = self.warm()
 
         def run() -> Compressed:
             return compress(
@@ -189,6 +199,7 @@ class _Trial:
                 on_step=self.step,
                 seed=self.job.seed,
                 checkpoint=state,
+                warm=warm,
             )
 
         if not state.exists():
@@ -199,6 +210,19 @@ class _Trial:
             self.log(f"begins again from the start: {error}")
             state.unlink()
             return run()
+
+    def warm(self) -> Warm | None:
+        """Return where to start; None for the reference, also where the file cannot be used."""
+        if self.job.warm is None:
+            return None
+        try:
+            found = warmth.load(Path(self.job.warm), self.context.model)
+        except PackedFileError as error:
+            self.remark = f"cold start: {error}"
+            self.log(self.remark)
+            return None
+        self.log(f"starts from {self.job.warm}")
+        return found
 
     def step(self, record: StepRecord) -> bool:
         """Report a step; True ends the trial there."""
@@ -223,12 +247,15 @@ class _Trial:
         if compressed.status == "stopped":
             return self.result(Status.PRUNED, f"stopped after L-C step {self.steps[-1].step}")
         metrics = self.context.measure(self.job.metrics, compressed)
+        if self.job.keep:
+            warmth.keep(self.folder / STATE, self.folder / WARM)
         return self.result(Status.COMPLETE, metrics=metrics)
 
     def result(
         self, status: Status, message: str = "", metrics: dict[str, float] | None = None
     ) -> TrialResult:
         """Build the result and log it."""
+        message = "; ".join(part for part in (message, self.remark) if part)
         seconds = time.perf_counter() - self.began + self.seconds_before
         steps = self.steps[-1].step if self.steps else 0
         numbers = "".join(f"  {name} {value:g}" for name, value in (metrics or {}).items())

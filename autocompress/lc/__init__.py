@@ -6,6 +6,7 @@ from autocompress.lc.loop import run
 from autocompress.lc.penalty import Penalty, swapped
 from autocompress.lc.record import StepRecord
 from autocompress.lc.state import Best, Solution, State
+from autocompress.lc.warm import Warm
 
 __all__ = [
     "Best",
@@ -17,6 +18,7 @@ __all__ = [
     "State",
     "StepRecord",
     "Trainer",
+    "Warm",
     "evaluate",
     "run",
     "swapped",

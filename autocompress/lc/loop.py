@@ -22,12 +22,13 @@ from torch import Tensor, nn
 
 from autocompress.compression import Code
 from autocompress.compression.weighting import Weighting
-from autocompress.errors import PlanError
+from autocompress.errors import ModelError, PlanError
 from autocompress.lc import auto_mu
 from autocompress.lc.learner import Learner, LStep, learning_rate
 from autocompress.lc.penalty import Penalty, swapped
 from autocompress.lc.record import StepRecord
 from autocompress.lc.state import Best, Solution, State
+from autocompress.lc.warm import Warm
 from autocompress.plan import Plan
 from autocompress.recipe import LC, Direct, MuSchedule
 
@@ -48,6 +49,7 @@ def run(
     state: State | None = None,
     on_state: Callable[[State], None] | None = None,
     weightings: Mapping[str, Weighting] | None = None,
+    warm: Warm | None = None,
 ) -> Solution:
     """Compress a model.
 
@@ -61,13 +63,17 @@ def run(
             steps that lie behind.
         on_state: Called with the state after every step, to save it.
         weightings: Norms of the C steps other than the identity, by task name.
+        warm: Start from here instead of from the reference, see :mod:`autocompress.lc.warm`.
+            Direct compression and empty plans are what they are, and do not look at it; neither
+            does a loop that continues from a ``state``.
 
     Raises:
         PlanError: the plan does not fit the model.
+        ModelError: the warm weights are not this model's.
     """
     loop = _Loop(copy.deepcopy(model), plan, recipe, learner, weightings or {})
     if state is None:
-        state = loop.start()
+        state = loop.start(warm)
         stop = _report(state, on_step, on_state)
     else:
         loop.restore(state)
@@ -122,9 +128,15 @@ class _Loop:
         if missing:
             raise PlanError(f"no weighting was measured for task {missing[0]!r}: use compress()")
 
-    def start(self) -> State:
-        """Direct compression of the reference."""
+    def start(self, warm: Warm | None = None) -> State:
+        """Direct compression of the reference, or of the warm weights."""
         began = time.perf_counter()
+        if self.trivial or not isinstance(self.recipe, LC):
+            warm = None
+        if warm is not None:
+            if problem := warm.misfit(self.model.state_dict()):
+                raise ModelError(f"the warm start does not fit the model: {problem}")
+            self.model.load_state_dict(dict(warm.weights))
         train_loss = self.learner.sample_loss(self.model)
         first = self.first_mu()
         codes = self.c_step({}, {}, mu=first)
@@ -136,8 +148,15 @@ class _Loop:
             mu = self.resolve_mu(train_loss, decoded)
             if self.recipe.penalty == "augmented-lagrangian":
                 multipliers = {n: torch.zeros_like(self.params[n]) for n in self.names}
+                if warm is not None:
+                    multipliers |= self.warm_multipliers(warm, mu.at(0))
         best = Best(record, codes, self.rest())
         return self.snapshot(mu, codes, multipliers, best, (record,))
+
+    def warm_multipliers(self, warm: Warm, mu: float) -> dict[str, Tensor]:
+        """Return the warm start's multipliers of the parameters that have any here."""
+        names = [name for name in self.names if name not in self.weighted]
+        return {n: v.to(self.params[n]) for n, v in warm.scaled(names, mu).items()}
 
     def first_mu(self) -> float:
         """Return the mu of direct compression: its limit 0, or where penalties make all depend on

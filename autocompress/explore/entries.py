@@ -108,7 +108,8 @@ def read_record(trial: FrozenTrial) -> TrialRecord:
 def result_of(record: TrialRecord) -> dict[str, Any]:
     """Return what is stored of a result."""
     data = record.to_dict()
-    return {key: data[key] for key in ("status", "metrics", "seconds", "message", "folder")}
+    keys = ("status", "metrics", "seconds", "message", "folder", "epochs", "course")
+    return {key: data[key] for key in keys}
 
 
 def judge(record: TrialRecord, objectives: Objectives) -> TrialRecord:

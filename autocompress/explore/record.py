@@ -72,6 +72,9 @@ class TrialRecord:
         origin: Who proposed it, one of :data:`ORIGINS`.
         params: The search space parameters that give the candidate, by name.
         folder: Where the trial's files are, relative to the run; None when it left none.
+        epochs: Epochs of its L steps, all together.
+        course: Validation accuracy, validation loss and bits of all codes after direct compression
+            and after each L-C step: what other trials are compared with while they run.
     """
 
     number: int
@@ -85,6 +88,8 @@ class TrialRecord:
     origin: str = "sampler"
     params: dict[str, Any] = field(default_factory=dict)
     folder: str | None = None
+    epochs: int = 0
+    course: tuple[tuple[float, float, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.status not in list(Status):
@@ -100,6 +105,9 @@ class TrialRecord:
         result["metrics"] = {
             name: value if math.isfinite(value) else None for name, value in self.metrics.items()
         }
+        result["course"] = [
+            [value if math.isfinite(value) else None for value in step] for step in self.course
+        ]
         return result
 
     @classmethod
@@ -109,7 +117,14 @@ class TrialRecord:
         values = {key: value for key, value in data.items() if key in known}
         values["status"] = Status(values["status"])
         values["metrics"] = {
-            name: math.nan if value is None else float(value)
-            for name, value in values.get("metrics", {}).items()
+            name: _number(value) for name, value in values.get("metrics", {}).items()
         }
+        values["course"] = tuple(
+            (_number(accuracy), _number(loss), int(bits))
+            for accuracy, loss, bits in values.get("course", ())
+        )
         return cls(**values)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -11,7 +11,9 @@ from autocompress import catalog, yamlio
 from autocompress.compression import Compression
 from autocompress.compression.extension import extensions
 from autocompress.errors import ConfigError
+from autocompress.explore.constraints import Checker, Constraint, parse_constraints
 from autocompress.explore.grammar import parse
+from autocompress.explore.parameters import find_parameters, recipe_parameters
 from autocompress.explore.ranges import Choice, Chooser, Constant, Node, Record
 from autocompress.explore.rules import Group, Layers, Rule, make_groups
 from autocompress.plan import Plan, Task, require_keys
@@ -100,12 +102,14 @@ class SearchSpace:
         recipe: The recipes.
         doc: One sentence for ``autocompress list spaces``.
         source: The file it was read from, for error messages.
+        constraints: What candidates must keep besides: texts such as ``"a.k <= b.k"``.
     """
 
     name: str
     rules: tuple[Rule, ...]
     recipe: RecipeSpace
     doc: str = ""
+    constraints: tuple[Constraint, ...] = ()
     source: str = field(default="", compare=False)
 
     def __init__(
@@ -115,11 +119,14 @@ class SearchSpace:
         recipe: RecipeSpace | Recipe | Mapping[str, Any] | None = None,
         doc: str = "",
         source: str = "",
+        constraints: Sequence[str | Constraint] = (),
     ) -> None:
-        where = f"{source}: recipe" if source else "recipe"
+        prefix = f"{source}: " if source else ""
+        where = f"{prefix}recipe"
         if not isinstance(recipe, RecipeSpace):
             recipe = RecipeSpace.from_dict({} if recipe is None else recipe, where=where)
         fields = {"name": name, "rules": tuple(rules), "recipe": recipe, "doc": doc}
+        fields["constraints"] = parse_constraints(constraints, f"{prefix}constraints")
         for key, value in (fields | {"source": source}).items():
             object.__setattr__(self, key, value)
         if not self.rules:
@@ -160,6 +167,22 @@ class SearchSpace:
             for option in group.options:
                 for values, weighting in option.corners():
                     group.tasks(option, values, weighting)
+        self.checker(layers)
+
+    def checker(self, layers: Layers) -> Checker:
+        """Return who tells whether a candidate's parameters keep the constraints on a model.
+
+        Raises:
+            ConfigError: a constraint on something no candidate has.
+        """
+        if not self.constraints:
+            return Checker(())
+        recipe = recipe_parameters(self.recipe.method, self.recipe.fields)
+        return Checker(self.constraints, find_parameters(self.groups(layers), recipe))
+
+    def broken(self, params: Mapping[str, Any], layers: Layers) -> list[str]:
+        """Return the constraints that parameters break; to ask often, keep a :meth:`checker`."""
+        return self.checker(layers).broken(params)
 
     def extensions(self) -> tuple[type[Compression], ...]:
         """Return the schemes of other packages that candidates may have."""
@@ -180,21 +203,24 @@ class SearchSpace:
     def to_dict(self) -> dict[str, Any]:
         """Return the whole space as JSON data, defaults included."""
         layers = [rule.to_dict() for rule in self.rules]
+        constraints = [constraint.text for constraint in self.constraints]
         return {
             "name": self.name,
             "doc": self.doc,
             "layers": layers,
             "recipe": self.recipe.to_dict(),
+            **({"constraints": constraints} if constraints else {}),
         }
 
     @classmethod
     def from_dict(cls, data: Any, *, source: str = "") -> Self:
-        """Build a space from YAML data: ``layers``, and perhaps ``name``, ``doc``, ``recipe``.
+        """Build a space from YAML data: ``layers``, and perhaps the other keys of :meth:`to_dict`.
 
         Raises:
             ConfigError, SchemeError: naming file, key, value and what is accepted.
         """
-        require_keys(data, {"layers"}, source or "search space", ("name", "doc", "recipe"))
+        optional = ("name", "doc", "recipe", "constraints")
+        require_keys(data, {"layers"}, source or "search space", optional)
         layers = data["layers"]
         prefix = f"{source}: " if source else ""
         if not isinstance(layers, Sequence) or isinstance(layers, str):
@@ -203,7 +229,7 @@ class SearchSpace:
             Rule.from_dict(item, where=f"{prefix}layers[{i}]") for i, item in enumerate(layers)
         ]
         name, doc = str(data.get("name", "custom")), str(data.get("doc", ""))
-        return cls(name, rules, data.get("recipe"), doc, source)
+        return cls(name, rules, data.get("recipe"), doc, source, data.get("constraints", ()))
 
     @classmethod
     def load(cls, name: str | Path) -> Self:

@@ -33,6 +33,7 @@ def compress(
     on_step: OnStep | None = None,
     seed: int = 0,
     checkpoint: str | PathLike[str] | None = None,
+    retell: OnStep | None = None,
     loss: Loss = F.cross_entropy,
     statistics: Statistics | None = None,
     warm: lc.Warm | None = None,
@@ -48,6 +49,7 @@ def compress(
         seed: Fixes the order of the minibatches and dropout.
         checkpoint: Where the state is saved after each step. If it exists, the run it belongs to
             is continued from it, bit for bit as if it had never stopped.
+        retell: Called first for the steps that lie behind then; True for any stops there.
         loss: Mean loss of outputs ``(batch, classes)`` and labels ``(batch,)``.
         statistics: What the plan's weightings are made of, measured beforehand by
             :func:`~autocompress.calibration.calibrate`; None measures it on 2048 training
@@ -109,6 +111,7 @@ def compress(
             learner,
             on_step=on_step,
             state=state,
+            retell=retell,
             on_state=on_state,
             weightings=weightings,
             warm=warm,

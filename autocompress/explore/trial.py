@@ -23,7 +23,7 @@ from autocompress.data import Data
 from autocompress.errors import AutocompressError, PackedFileError
 from autocompress.explore.record import Status
 from autocompress.lc import StepRecord, Warm
-from autocompress.metrics import LatencySettings, Measurement, Metric, measure
+from autocompress.metrics import METRICS, LatencySettings, Measurement, Metric, measure
 from autocompress.recipe import Candidate
 from autocompress.storage import atomic
 from autocompress.storage import warm as warmth
@@ -35,6 +35,8 @@ LOG = "log.txt"
 STATE = "state.safetensors"
 WARM = "warm.safetensors"
 STOP = "stop"
+ON_VALIDATION = ("accuracy", "error", "loss")
+"""Metrics that every step is validated by anyway."""
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -103,7 +105,7 @@ class TrialResult:
     Attributes:
         number: The trial's number.
         status: ``complete``, ``pruned`` (stopped on request) or one of the failures.
-        metrics: The metrics asked for; empty unless complete.
+        metrics: The metrics asked for; the cheap ones if pruned, none after a failure.
         seconds: Wall time, of earlier sessions too if the trial was continued.
         message: Why it failed, or what was not as planned; one line.
         steps: L-C steps done, direct compression not counted.
@@ -130,6 +132,11 @@ RunJob = Callable[[Job, TrialContext, OnStep], TrialResult]
 """What a worker does with a job: :func:`run_job`, or a stand-in in tests and benchmarks."""
 
 
+def cheap(metrics: Iterable[str]) -> list[str]:
+    """Return those metrics that are measured of a stopped trial, too: none that takes long."""
+    return [n for n in metrics if n in METRICS and (METRICS[n].free or n in ON_VALIDATION)]
+
+
 def request_stop(folder: Path) -> None:
     """Ask the trial in a folder to end after its current step, as ``pruned``."""
     (folder / STOP).touch()
@@ -153,7 +160,7 @@ def run_job(job: Job, context: TrialContext, on_step: OnStep | None = None) -> T
     Args:
         job: The trial.
         context: Model, data and settings shared by all trials.
-        on_step: Called with every new step record.
+        on_step: Called with every step record, first with those of earlier sessions.
     """
     return _Trial(job, context, on_step).run()
 
@@ -199,6 +206,7 @@ class _Trial:
                 on_step=self.step,
                 seed=self.job.seed,
                 checkpoint=state,
+                retell=self.retold,
                 warm=warm,
             )
 
@@ -228,14 +236,21 @@ class _Trial:
         """Report a step; True ends the trial there."""
         self.steps.append(record)
         self.log(str(record))
+        return self.told(record)
+
+    def retold(self, record: StepRecord) -> bool:
+        """Report a step of an earlier session again: what followed from it may be lost."""
+        self.seconds_before += record.seconds
+        return self.told(record)
+
+    def told(self, record: StepRecord) -> bool:
+        """Tell of a step; return whether the trial shall end there."""
         if self.on_step is not None:
             self.on_step(record)
         return (self.folder / STOP).exists()
 
     def finish(self, compressed: Compressed) -> TrialResult:
         """Write the trial's files, and measure it if it came to its end."""
-        before = compressed.history[: len(compressed.history) - len(self.steps)]
-        self.seconds_before = sum(record.seconds for record in before)
         self.steps = compressed.history
         _write_history(self.folder / HISTORY, compressed.history)
         compressed.save(self.folder / MODEL)
@@ -245,7 +260,9 @@ class _Trial:
                 Status.DIVERGED, f"loss or weights became NaN or infinite in L-C step {step}"
             )
         if compressed.status == "stopped":
-            return self.result(Status.PRUNED, f"stopped after L-C step {self.steps[-1].step}")
+            message = f"stopped after L-C step {self.steps[-1].step}"
+            metrics = self.context.measure(cheap(self.job.metrics), compressed)
+            return self.result(Status.PRUNED, message, metrics)
         metrics = self.context.measure(self.job.metrics, compressed)
         if self.job.keep:
             warmth.keep(self.folder / STATE, self.folder / WARM)

@@ -47,6 +47,7 @@ def run(
     *,
     on_step: OnStep | None = None,
     state: State | None = None,
+    retell: OnStep | None = None,
     on_state: Callable[[State], None] | None = None,
     weightings: Mapping[str, Weighting] | None = None,
     warm: Warm | None = None,
@@ -61,6 +62,8 @@ def run(
         on_step: Called with every new record; a return value of True stops the loop.
         state: Continue from here instead of starting; ``on_step`` is not called again for the
             steps that lie behind.
+        retell: Called for those instead, the last of which may never have been answered; True
+            for any of them ends the loop where the state is.
         on_state: Called with the state after every step, to save it.
         weightings: Norms of the C steps other than the identity, by task name.
         warm: Start from here instead of from the reference, see :mod:`autocompress.lc.warm`.
@@ -77,7 +80,7 @@ def run(
         stop = _report(state, on_step, on_state)
     else:
         loop.restore(state)
-        stop = False
+        stop = retell is not None and True in [retell(record) for record in state.history]
     while not stop:
         status = loop.finished(state)
         if status is not None:

@@ -9,7 +9,7 @@ import torch
 import autocompress as ac
 from autocompress import yamlio
 from autocompress.explore.record import Status
-from autocompress.explore.trial import Job, TrialResult, clean_up, request_stop, run_job
+from autocompress.explore.trial import Job, TrialResult, cheap, clean_up, request_stop, run_job
 from autocompress.metrics import Metric
 from autocompress.recipe import Candidate
 from autocompress.testing.executors import toy_context, toy_job
@@ -90,7 +90,8 @@ def test_a_stopped_trial_is_pruned_and_continues_until_cleaned_up(context, tmp_p
     job = toy_job(0, tmp_path, steps=5)
     request_stop(Path(job.folder))
     result = run_job(job, context)
-    assert (result.status, result.steps, result.metrics) == (Status.PRUNED, 0, {})
+    assert (result.status, result.steps) == (Status.PRUNED, 0)
+    assert set(result.metrics) == {"accuracy", "bytes"}
     clean_up(Path(job.folder))
     assert sorted(p.name for p in Path(job.folder).iterdir()) == [
         "candidate.yaml",
@@ -105,9 +106,33 @@ def test_a_finished_trial_run_again_gives_the_same_without_training(context, tmp
     first = run_job(job, context)
     steps = []
     second = run_job(job, context, steps.append)
-    assert steps == []
+    assert [record.step for record in steps] == [0, 1, 2, 3]  # told again, not done again
     assert second.metrics == first.metrics
     assert second.steps == first.steps == 3
+
+
+def test_only_cheap_metrics_are_measured_of_a_stopped_trial():
+    names = ["latency", "accuracy", "loss", "bytes", "flops", "latency_p90", "my-own"]
+    assert cheap(names) == ["accuracy", "loss", "bytes", "flops"]
+
+
+def test_a_stop_that_was_asked_for_before_a_crash_ends_the_trial_where_it_stood(context, tmp_path):
+    job = toy_job(0, tmp_path, steps=5)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, context, crash_at(2))
+    request_stop(Path(job.folder))
+    steps = []
+    result = run_job(job, context, steps.append)
+    assert (result.status, result.steps) == (Status.PRUNED, 2)
+    assert [record.step for record in steps] == [0, 1, 2]
+
+
+def crash_at(step):
+    def on_step(record):
+        if record.step == step:
+            raise KeyboardInterrupt
+
+    return on_step
 
 
 def test_a_damaged_state_is_begun_anew(context, tmp_path):

@@ -47,6 +47,10 @@ class Sweep(Settings):
         seed: Seed of the search and its trials. Reference and data splits do not depend on it.
         out: Folder of the run; None for ``runs/DATA-TIME``.
         sampler: Who proposes candidates.
+        continuation: Whether a trial starts from the end of a finished one whose plan is near, if
+            there is one, rather than from the reference.
+        repeats: Under how many seeds in all the trials on and near the front are run, in the end;
+            0 and 1 leave them at the one that they have.
         timeout: Seconds a trial may take; None for no limit. Needs jobs of at least 1.
         threads: CPU threads of each trial.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA if there is one.
@@ -67,6 +71,8 @@ class Sweep(Settings):
     seed: NonNegativeInt = 0
     out: Path | None = None
     sampler: Literal["auto", "tpe", "nsga2", "gp", "random"] = "auto"
+    continuation: bool = False
+    repeats: NonNegativeInt = 0
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     threads: PositiveInt = 1
     device: str = "auto"

@@ -11,7 +11,7 @@ from autocompress.executors import DoneEvent, Executor
 from autocompress.explore.entries import PendingTrial
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
-from autocompress.explore.trial import Job, TrialResult, clean_up
+from autocompress.explore.trial import WARM, Job, TrialResult, clean_up
 from autocompress.observer import Observer, Tally
 from autocompress.recipe import LC
 from autocompress.runs import RunFolder
@@ -114,7 +114,16 @@ class Driver:
         recipe = pending.candidate.recipe
         self._running[pending.number] = pending
         self._since[pending.number] = time.monotonic()
-        job = Job(pending.number, candidate, pending.seed, str(path.resolve()), self.metrics)
+        start = None if pending.start is None else self.folder.trial(pending.start).resolve()
+        job = Job(
+            pending.number,
+            candidate,
+            pending.seed,
+            str(path.resolve()),
+            self.metrics,
+            warm=None if start is None else str(start / WARM),
+            keep=self.study.continues,
+        )
         self.executor.submit([job])
         steps = recipe.mu.steps if isinstance(recipe, LC) and pending.candidate.plan.tasks else 0
         self.observer.started(pending.number, steps, plan_summary(candidate))

@@ -26,8 +26,11 @@ SAME = (
     "metrics",
     "seed",
     "sampler",
+    "continuation",
 )
 """Keys of a sweep that make it another sweep when they change; the others may be changed freely."""
+_ABSENT = {"continuation": False}
+"""What runs begun before these keys were there did."""
 
 
 class RunFolder:
@@ -130,6 +133,7 @@ class RunFolder:
     def _check_same(self, sweep: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
         there = self.describe()
         here = yamlio.loads(yamlio.dumps(sweep))
+        there = {**_ABSENT, **there}
         differ = [key for key in SAME if there.get(key) != here.get(key)]
         facts = there["resolved"]
         differ += [

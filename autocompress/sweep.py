@@ -63,6 +63,7 @@ def resume(
     trials: int | None = None,
     jobs: int | None = None,
     timeout: float | None = None,
+    repeats: int | None = None,
     observer: Observer | None = None,
 ) -> Study:
     """Go on with a run after an interrupt, a crash or a reboot.
@@ -75,6 +76,7 @@ def resume(
         trials: Another number of trials in all; to extend a finished run, say.
         jobs: Another number of trials at a time.
         timeout: Another limit on a trial's seconds.
+        repeats: Another number of seeds for the trials on and near the front.
         observer: Who is told how it goes on.
 
     Raises:
@@ -88,7 +90,13 @@ def resume(
                 f"{run.path}: this sweep was begun from Python with {key} of its own, which a "
                 f"file cannot hold: go on with ac.search(Sweep({key}=..., out={str(run.path)!r}))"
             )
-    changes = {"trials": trials, "jobs": jobs, "timeout": timeout, "out": str(run.path)}
+    changes = {
+        "trials": trials,
+        "jobs": jobs,
+        "timeout": timeout,
+        "repeats": repeats,
+        "out": str(run.path),
+    }
     asked = {key: value for key, value in changes.items() if value is not None}
     return search(Sweep.from_dict(values, asked, where=str(run.sweep)), observer=observer)
 

@@ -57,6 +57,18 @@ def search(
     timeout: Annotated[float | None, typer.Option(help="Seconds a trial may take.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of each trial \\[1]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto \\[auto]")] = None,
+    continuation: Annotated[
+        bool | None,
+        typer.Option(
+            "--continuation/--no-continuation",
+            help="Start a trial from the end of a finished one with a plan alike \\[no]",
+            show_default=False,
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Seeds in all for the trials on and near the front, in the end \\[1]"),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,6 +114,8 @@ def search(
         "timeout": timeout,
         "threads": threads,
         "device": device,
+        "continuation": continuation,
+        "repeats": repeats,
     }
     changes: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     changes |= {f"limits.{key}": value for key, value in _pairs(limit or (), "--limit")}
@@ -128,6 +142,10 @@ def resume(
     timeout: Annotated[
         float | None, typer.Option(help="Another limit on a trial's seconds.")
     ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Another number of seeds for the trials on and near the front."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a sweep after Ctrl-C, a crash or a reboot; nothing done is lost or repeated.
@@ -140,7 +158,14 @@ def resume(
     from autocompress.sweep import resume as go_on
 
     with interruptible(run, lambda: True):
-        study = go_on(run, trials=trials, jobs=jobs, timeout=timeout, observer=_observer(quiet))
+        study = go_on(
+            run,
+            trials=trials,
+            jobs=jobs,
+            timeout=timeout,
+            repeats=repeats,
+            observer=_observer(quiet),
+        )
         study.close()
 
 

@@ -72,6 +72,7 @@ class TrialRecord:
         origin: Who proposed it, one of :data:`ORIGINS`.
         params: The search space parameters that give the candidate, by name.
         folder: Where the trial's files are, relative to the run; None when it left none.
+        start: The finished trial it was started from; None for the reference.
         epochs: Epochs of its L steps, all together.
         course: Validation accuracy, validation loss and bits of all codes after direct compression
             and after each L-C step: what other trials are compared with while they run.
@@ -88,6 +89,7 @@ class TrialRecord:
     origin: str = "sampler"
     params: dict[str, Any] = field(default_factory=dict)
     folder: str | None = None
+    start: int | None = None
     epochs: int = 0
     course: tuple[tuple[float, float, int], ...] = ()
 

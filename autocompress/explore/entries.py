@@ -37,6 +37,7 @@ class PendingTrial:
         seed: Seed of everything random in the trial.
         origin: Who proposed it, one of :data:`~autocompress.explore.record.ORIGINS`.
         params: The search space parameters that give the candidate.
+        start: The finished trial it starts from; None for the reference.
     """
 
     number: int
@@ -45,6 +46,7 @@ class PendingTrial:
     seed: int
     origin: str = "sampler"
     params: dict[str, Any] = field(default_factory=dict)
+    start: int | None = None
 
     def record(
         self,
@@ -68,6 +70,7 @@ class PendingTrial:
             origin=self.origin,
             params=dict(self.params),
             folder=folder,
+            start=self.start,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +82,7 @@ class PendingTrial:
             "seed": self.seed,
             "origin": self.origin,
         }
+        return stored if self.start is None else stored | {"start": self.start}
 
     @classmethod
     def read(cls, trial: FrozenTrial) -> Self:
@@ -86,7 +90,8 @@ class PendingTrial:
         stored = trial.user_attrs[PENDING]
         candidate = Candidate.from_dict(stored["candidate"], where=f"trial {trial.number}")
         digest, seed, origin = stored["digest"], stored["seed"], stored["origin"]
-        return cls(trial.number, candidate, digest, seed, origin, dict(trial.params))
+        params, start = dict(trial.params), stored.get("start")
+        return cls(trial.number, candidate, digest, seed, origin, params, start)
 
 
 def read_record(trial: FrozenTrial) -> TrialRecord:

@@ -11,6 +11,8 @@ from torch import nn
 
 from autocompress.errors import RunError
 from autocompress.explore import opening
+from autocompress.explore.constraints import Checker
+from autocompress.explore.continuation import Starts
 from autocompress.explore.database import Database
 from autocompress.explore.entries import (
     ORIGIN,
@@ -30,6 +32,7 @@ from autocompress.explore.record import Status, TrialRecord
 from autocompress.explore.sampling import derive_seed, make_sampler
 from autocompress.explore.seeding import Seed
 from autocompress.layers import find_layers
+from autocompress.recipe import Candidate
 
 if TYPE_CHECKING:
     from autocompress.analysis.front import Front
@@ -70,6 +73,7 @@ class Study:
         self._digests: dict[str, int] = {}
         if model is not None:
             self.records()
+        self._starts = Starts(model) if model is not None and self.continues else None
 
     @classmethod
     def create(
@@ -135,6 +139,11 @@ class Study:
 
     @property
     def reference(self) -> dict[str, float]:
+    @property
+    def continues(self) -> bool:
+        """Whether trials start from finished ones that are near."""
+        return bool(self.setup.sweep.get("continuation"))
+
         """Metrics of the uncompressed model."""
         return dict(self.setup.reference)
 
@@ -162,10 +171,17 @@ class Study:
                 params=trial.params,
             )
             trial.set_user_attr(PENDING, pending.to_dict())
+                start=self._start(candidate),
         return pending
 
     def _proposal(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Return what the proposer has for the next trial; what is enqueued goes first."""
+    def _start(self, candidate: Candidate) -> int | None:
+        """Return the finished trial that a candidate starts from, if the sweep continues trials."""
+        if self._starts is None:
+            return None
+        return self._starts.choose(candidate, self._finished.values())
+
         if self.proposer is None or self._mirror.waiting():
             return None
         records = self.records()

@@ -76,7 +76,7 @@ class PendingTrial:
     def to_dict(self) -> dict[str, Any]:
         """Return what is stored of it besides number and parameters."""
         candidate = self.candidate.to_dict()
-        return {
+        stored = {
             "candidate": candidate,
             "digest": self.digest,
             "seed": self.seed,

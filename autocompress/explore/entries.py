@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -117,12 +117,23 @@ def result_of(record: TrialRecord) -> dict[str, Any]:
     return {key: data[key] for key in keys}
 
 
-def judge(record: TrialRecord, objectives: Objectives) -> TrialRecord:
-    """Return the record, infeasible instead of complete if it breaks a hard limit."""
-    broken = objectives.violations(record.metrics)
-    if record.status is not Status.COMPLETE or not broken:
+def judge(
+    record: TrialRecord, objectives: Objectives, constraints: Iterable[str] = ()
+) -> TrialRecord:
+    """Return the record, infeasible instead of complete if it breaks a limit or a constraint.
+
+    Args:
+        record: A finished trial.
+        objectives: Whose limits count.
+        constraints: The space's constraints that the candidate breaks; an infeasible trial is told
+            of them too.
+    """
+    if record.status not in (Status.COMPLETE, Status.INFEASIBLE):
         return record
-    reasons = []
+    reasons = [f"constraint {text!r} is broken" for text in constraints]
+    broken = objectives.violations(record.metrics) if record.status is Status.COMPLETE else {}
+    if not broken and not reasons:
+        return record
     for metric in broken:
         relation = "above" if objectives[metric].direction == "minimize" else "below"
         value, limit = record.metrics[metric], objectives[metric].limit

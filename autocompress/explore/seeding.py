@@ -90,11 +90,13 @@ def make_seeds(space: SearchSpace, layers: Layers, trials: int) -> list[Seed]:
         trials: How many trials are planned.
     """
     groups = space.groups(layers)
+    checker = space.checker(layers)
     seeds: list[Seed] = []
     for seed in _all(space, groups):
         if len(seeds) >= trials // _SHARE:
             break
-        if all(seed.candidate != other.candidate for other in seeds):
+        new = all(seed.candidate != other.candidate for other in seeds)
+        if new and not checker.broken(seed.params):
             seeds.append(seed)
     return seeds
 

@@ -62,7 +62,9 @@ class Study:
         self.setup = setup
         self.proposer: Proposer | None = None
         self._model = model
-        weights = {} if model is None else setup.space.weights(find_layers(model))
+        layers = () if model is None else find_layers(model)
+        weights = setup.space.weights(layers) if layers else {}
+        self._checker = setup.space.checker(layers) if layers else Checker(())
         sampler, self.sampling = make_sampler(
             setup.sampler, seed=setup.seed, trials=setup.trials, weights=weights
         )
@@ -71,9 +73,9 @@ class Study:
         self._mirror = Mirror(database, study_id, sampler)
         self._finished: dict[int, TrialRecord] = {}
         self._digests: dict[str, int] = {}
+        self._starts = Starts(model) if model is not None and self.continues else None
         if model is not None:
             self.records()
-        self._starts = Starts(model) if model is not None and self.continues else None
 
     @classmethod
     def create(
@@ -138,12 +140,12 @@ class Study:
         return self.setup.objectives
 
     @property
-    def reference(self) -> dict[str, float]:
-    @property
     def continues(self) -> bool:
         """Whether trials start from finished ones that are near."""
         return bool(self.setup.sweep.get("continuation"))
 
+    @property
+    def reference(self) -> dict[str, float]:
         """Metrics of the uncompressed model."""
         return dict(self.setup.reference)
 
@@ -169,19 +171,19 @@ class Study:
                 seed=derive_seed(self.setup.seed, trial.number, "trial"),
                 origin=trial.user_attrs.get(ORIGIN, "sampler"),
                 params=trial.params,
+                start=self._start(candidate),
             )
             trial.set_user_attr(PENDING, pending.to_dict())
-                start=self._start(candidate),
         return pending
 
-    def _proposal(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Return what the proposer has for the next trial; what is enqueued goes first."""
     def _start(self, candidate: Candidate) -> int | None:
         """Return the finished trial that a candidate starts from, if the sweep continues trials."""
         if self._starts is None:
             return None
         return self._starts.choose(candidate, self._finished.values())
 
+    def _proposal(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return what the proposer has for the next trial; what is enqueued goes first."""
         if self.proposer is None or self._mirror.waiting():
             return None
         records = self.records()
@@ -191,23 +193,27 @@ class Study:
     def tell(self, record: TrialRecord) -> TrialRecord:
         """Store the result of a trial; return it as stored.
 
-        A complete trial that breaks a hard limit is stored as infeasible.
+        A complete trial that breaks a hard limit or a constraint is stored as infeasible.
 
         Raises:
             RunError: no such trial is running.
         """
         if not record.status.finished:
             raise RunError(f"trial {record.number} is {record.status}: that is no result")
-        record = judge(record, self.objectives)
+        broken = self._checker.broken(record.params)
+        record = judge(record, self.objectives, broken)
         state, values = outcome(record, self.objectives)
         constraints = self.objectives.constraints(record.metrics)
+        constraints |= dict.fromkeys(map("constraint {}".format, broken), 1.0)
         self._mirror.finish(record.number, {RESULT: result_of(record)}, constraints, state, values)
         self._remember(record)
         return record
 
     def _remember(self, record: TrialRecord) -> None:
         self._finished[record.number] = record
-        if record.status is not Status.CRASHED:  # a crash may be an accident: worth trying again
+        # a crash may be an accident: worth trying again; and a constraint is on parameters, of
+        # which others may give the same candidate
+        if record.status is not Status.CRASHED and not self._checker.broken(record.params):
             self._digests.setdefault(record.digest, record.number)
 
     def pending(self) -> list[PendingTrial]:
@@ -224,7 +230,12 @@ class Study:
         return None if number is None else self._finished[number]
 
     def answer(self, pending: PendingTrial) -> TrialRecord | None:
-        """Give a trial the result of an equal candidate, if there is one; return its record."""
+        """Give a trial a result where it need not run; return its record, None where it must.
+
+        A candidate that breaks a constraint is infeasible; one equal to another has its result.
+        """
+        if self._checker.broken(pending.params):
+            return self.tell(pending.record(Status.INFEASIBLE))
         twin = self.find(pending.digest)
         if twin is None:
             return None

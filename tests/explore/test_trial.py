@@ -153,3 +153,31 @@ def test_steps_of_an_earlier_session_count_in_the_time(context, tmp_path):
     history = pd.read_csv(Path(job.folder) / "history.csv")
     again = run_job(job, context)
     assert again.seconds > history["seconds"].sum()
+
+
+def test_a_warm_start_is_kept_and_started_from(context, tmp_path):
+    first = dataclasses.replace(toy_job(0, tmp_path), keep=True)
+    run_job(first, context)
+    clean_up(Path(first.folder))
+    warm = Path(first.folder) / "warm.safetensors"
+    assert warm.exists()
+    job = dataclasses.replace(toy_job(1, tmp_path), warm=str(warm))
+    result = run_job(job, context)
+    assert result.message == ""
+    assert not (Path(job.folder) / "warm.safetensors").exists()
+    steps = [pd.read_csv(tmp_path / name / "history.csv") for name in ("0000", "0001")]
+    assert steps[1]["violation"][0] < 0.7 * steps[0]["violation"][0]
+    assert f"starts from {warm}" in (tmp_path / "0001" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("content", [None, b"nonsense"])
+def test_without_its_warm_start_a_trial_starts_cold_and_says_so(context, tmp_path, content):
+    cold = run_job(toy_job(0, tmp_path / "cold"), context)
+    warm = tmp_path / "warm.safetensors"
+    if content is not None:
+        warm.write_bytes(content)
+    job = dataclasses.replace(toy_job(0, tmp_path), warm=str(warm))
+    result = run_job(job, context)
+    assert (result.status, result.metrics) == (Status.COMPLETE, cold.metrics)
+    assert result.message.startswith(f"cold start: {warm}: ")
+    assert result.message in (Path(job.folder) / "log.txt").read_text()

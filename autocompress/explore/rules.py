@@ -173,14 +173,18 @@ class Group:
         weights = {option.label: option.weight / total for option in self.options}
         return weights if len(set(weights.values())) > 1 else None
 
-    def sample(self, chooser: Chooser) -> list[Task]:
-        """Draw the group's tasks: none where the choice is no compression."""
+    def choose(self, chooser: Chooser) -> tuple[Option, dict[str, Any], str]:
+        """Draw one of the options, its values and the norm of its C step."""
         labels = [option.label for option in self.options]
         label = (
             chooser.suggest_categorical(f"{self.name}.scheme", labels) if labels[1:] else labels[0]
         )
         option = self.options[labels.index(label)]
-        return self.tasks(option, *option.sample(chooser, f"{self.name}.{label}"))
+        return option, *option.sample(chooser, f"{self.name}.{label}")
+
+    def sample(self, chooser: Chooser) -> list[Task]:
+        """Draw the group's tasks: none where the choice is no compression."""
+        return self.tasks(*self.choose(chooser))
 
     def tasks(
         self, option: Option, values: Mapping[str, Any], weighting: str = "identity"

@@ -61,9 +61,14 @@ class RecipeSpace:
 
     def sample(self, chooser: Chooser) -> Recipe:
         """Draw a recipe; parameters are called ``"recipe.mu.start"`` and so on."""
+        values = self.draw(chooser)
+        return Direct() if values is None else recipe_from_dict(values)
+
+    def draw(self, chooser: Chooser) -> dict[str, Any] | None:
+        """Draw the fields of a recipe; None for direct compression."""
         if self.method.sample(chooser, "recipe.method") == "direct":
-            return Direct()
-        return recipe_from_dict(self.fields.sample(chooser, "recipe"))
+            return None
+        return self.fields.sample(chooser, "recipe")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the YAML data of this part."""

@@ -94,6 +94,11 @@ class Surrogate:
         """Return the bits of a candidate's groups."""
         return sum(math.exp(self._cell(group, params).at(params, 1)) for group in self._groups)
 
+    def parts(self, params: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        """Return the change of loss and the bits of each group of a candidate."""
+        cells = {group: self._cell(group, params) for group in self._groups}
+        return {g: (cell.at(params, 0), math.exp(cell.at(params, 1))) for g, cell in cells.items()}
+
     def _cell(self, group: str, params: Mapping[str, Any]) -> _Cell:
         options = self._groups[group]
         scheme = f"{group}.scheme"

@@ -142,6 +142,10 @@ class Sensitivity:
         """Guess the bits of a candidate the same way, interpolating their logarithms."""
         return self._surrogate.bits(params) + self.rest_bits
 
+    def parts(self, params: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        """Return both guesses for each group by itself: change of loss, and bits."""
+        return self._surrogate.parts(params)
+
     @cached_property
     def _surrogate(self) -> Surrogate:
         return Surrogate(self.rows, self.domains)

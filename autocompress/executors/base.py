@@ -15,6 +15,8 @@ from autocompress.lc import StepRecord
 class StepEvent:
     """A trial has finished an L-C step.
 
+    One that goes on after an interrupt first tells the steps of earlier sessions again.
+
     Attributes:
         number: The trial's number.
         record: What the step did.

@@ -24,6 +24,7 @@ from autocompress.compression import Prune
 from autocompress.executors.base import DoneEvent, Event, Executor, StepEvent
 from autocompress.explore.record import Status
 from autocompress.explore.trial import Job, TrialContext, TrialResult, clean_up
+from autocompress.lc import StepRecord
 from autocompress.plan import Plan, Task
 from autocompress.recipe import LC, SGD, Candidate, MuSchedule
 
@@ -169,15 +170,18 @@ class ExecutorContract(ABC):
         executor.submit([toy_job(0, tmp_path / "whole", steps=30)])
         whole = until_done(executor, [0])[0][0]
         job = toy_job(0, tmp_path / "parts", steps=30)
+        before: list[StepRecord] = []
         with self.make(toy_context(), 1) as other:
             other.submit([job])
-            while not any(isinstance(e, StepEvent) and e.record.step for e in other.poll(5)):
-                pass
+            while not before or before[-1].step == 0:
+                before += [e.record for e in other.poll(5) if isinstance(e, StepEvent)]
         executor.submit([job])
         results, events = until_done(executor, [0])
         assert results[0].metrics == whole.metrics
         assert results[0].steps == 30
-        assert all(e.record.step > 0 for e in events if isinstance(e, StepEvent))
+        steps = [e.record for e in events if isinstance(e, StepEvent)]
+        assert [record.step for record in steps] == list(range(31))
+        assert steps[: len(before)] == before  # told again, with its time, and not done again
         clean_up(Path(job.folder))
         assert not (Path(job.folder) / "state.safetensors").exists()
 

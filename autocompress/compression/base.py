@@ -15,6 +15,7 @@ from torch import Tensor
 from autocompress.errors import SchemeError
 
 if TYPE_CHECKING:
+    from autocompress.compression.estimate import Estimate
     from autocompress.compression.streams import Stream
     from autocompress.compression.weighting import Weighting
 
@@ -268,6 +269,19 @@ class Compression(ABC):
         """Return the shapes of the code's ``reals()``, for what is composed after this scheme.
 
         The smallest possible where they depend on the weights. None where nothing may follow.
+        """
+        del shapes
+        return None
+
+    def estimate(self, shapes: Shapes) -> Estimate | None:
+        """Return the outline of the code of weights of these shapes: how large it will be.
+
+        Searches ask for it, to compare with limits what has no weights yet. None where the weights
+        decide how much of them is kept, and for schemes that do not say.
+
+        Args:
+            shapes: Those of float32 tensors that :meth:`check` accepts; what :meth:`bind` fills
+                in has been. The weights are taken to be all different.
         """
         del shapes
         return None

@@ -22,6 +22,8 @@ from autocompress.compression.base import (
     total_numel,
     unflatten,
 )
+from autocompress.compression.estimate import NARROW, Estimate
+from autocompress.compression.estimate import dense as outline
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError, unknown
 
@@ -115,6 +117,9 @@ class Dense(Compression):
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return shapes
 
+    def estimate(self, shapes: Shapes) -> Estimate:
+        return outline(shapes)
+
 
 @final
 @dataclass(frozen=True)
@@ -165,6 +170,9 @@ class Cast(Compression):
             refuse(self.name, weighting)
         flat = flatten(weights)
         return DenseCode(nearest(flat, CASTS[self.dtype]), shapes_of(weights), flat.dtype)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        return outline(shapes, NARROW[self.dtype])
 
     def check(self, shapes: Shapes) -> None:
         if not shapes:

@@ -203,6 +203,16 @@ class CompressionContract(ABC):
             # each buffer is rounded up to whole bytes
             assert code.bits() <= stored < code.bits() + 8 * max(len(buffers), 1), scheme.describe()
 
+    def test_estimates_hold(self) -> None:
+        """Of float32 weights that are all different; exact ones to the bit."""
+        for scheme, weights in self.cases():
+            estimate = scheme.estimate(shapes_of(weights))
+            flat = torch.cat([w.reshape(-1) for w in weights])
+            if estimate is not None and flat.dtype == torch.float32 and _all_different(flat):
+                bits, found = scheme.project(weights, mu=1.0).bits(), estimate.bits
+                assert found.low <= found.value <= found.high, scheme.describe()
+                assert found.low <= bits <= found.high, scheme.describe()
+
     def test_damaged_codes_are_refused(self) -> None:
         for scheme, weights in self.cases():
             node, tensors = codec.encode(scheme.project(weights, mu=1.0), "x")
@@ -296,6 +306,10 @@ def _register(monkeypatch: pytest.MonkeyPatch, scheme: Compression) -> None:
         monkeypatch.setitem(EXTENSIONS, reference(type(scheme)), type(scheme))
     for inner in getattr(scheme, "of", ()):
         _register(monkeypatch, inner)
+
+
+def _all_different(flat: Tensor) -> bool:
+    return bool(torch.unique(flat).numel() == flat.numel())
 
 
 def _close(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:

@@ -21,7 +21,12 @@ from autocompress.compression.base import (
     flatten,
     shapes_of,
 )
-from autocompress.compression.codebooks.levels import LevelsCode, levels_code, nearest_levels
+from autocompress.compression.codebooks.levels import (
+    LevelsCode,
+    levels_code,
+    levels_estimate,
+    nearest_levels,
+)
 from autocompress.compression.codebooks.partition import (
     Group,
     Runs,
@@ -31,6 +36,7 @@ from autocompress.compression.codebooks.partition import (
     runs_of,
     tiles,
 )
+from autocompress.compression.estimate import Estimate
 from autocompress.compression.weighting import Weighting
 
 SIGNS = (-1.0, 1.0)
@@ -64,6 +70,9 @@ class Binary(Compression):
         diagonal(self.name, weighting, weights, shapes)
         digits = nearest_levels(flat, SIGNS, None, shapes, None)
         return levels_code(digits, SIGNS, None, flat, None, shapes)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        return levels_estimate(shapes, SIGNS, scaled=False, group=None)
 
 
 @final
@@ -112,6 +121,9 @@ class BinaryScale(Compression):
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return ((count_of(runs_of(shapes, self.group)),),)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        return levels_estimate(shapes, SIGNS, scaled=True, group=self.group)
 
 
 def mean_magnitudes(flat: Tensor, h: Tensor | None, runs: Runs) -> Tensor:

@@ -39,6 +39,7 @@ from autocompress.compression.codebooks.partition import (
     runs_of,
 )
 from autocompress.compression.dense import DenseCode
+from autocompress.compression.estimate import Estimate, Known, dense, indices, integers
 from autocompress.compression.streams import Packed, Stream
 from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError
@@ -207,6 +208,17 @@ class Codebook(Compression):
         if self.group is not None:
             return ((count_of(runs_of(shapes, self.group)), self.k),)
         return ((min(self.k, total_numel(shapes)),),)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        size = self.k if self.group is not None else min(self.k, total_numel(shapes))
+        meta: Meta = {"shapes": shapes, "size": size}
+        kind, held = "codebook", [size]
+        if self.group is not None:
+            kind, held = "codebook-groups", [count_of(runs_of(shapes, self.group)), size]
+            meta["group"] = self.group
+        buffers = (integers("indices", indices(shapes, size)),)
+        nonzeros = None if self.zero else Known.exactly(total_numel(shapes))
+        return Estimate(kind, meta, buffers, {"inner": dense((tuple(held),))}, nonzeros)
 
     def fitted(self, shapes: Shapes) -> Compression:
         return replace(self, k=min(self.k, max(self._largest(shapes), 1)))

@@ -31,6 +31,7 @@ from autocompress.compression.codebooks.partition import (
     tiles,
 )
 from autocompress.compression.dense import DenseCode
+from autocompress.compression.estimate import Estimate, Known, dense, integers
 from autocompress.errors import SchemeError
 
 _WIDE = 64  # weights in a group from which NumPy compares them quicker than torch
@@ -143,6 +144,18 @@ def levels_code(
     held = like.new_empty(0) if scales is None else scales.to(like.device, like.dtype)
     inner = DenseCode(held, (tuple(held.shape),), like.dtype)
     return LevelsCode(digits, levels, scales is not None, group, inner, shapes)
+
+
+def levels_estimate(
+    shapes: Shapes, levels: tuple[float, ...], scaled: bool, group: Group
+) -> Estimate:
+    """Return the outline of the code."""
+    count = count_of(runs_of(shapes, group)) if scaled else 0
+    size = total_numel(shapes)
+    meta = {"shapes": shapes, "levels": levels, "scaled": scaled, "group": group}
+    buffers = (integers("digits", radix.bits(len(levels), size)),)
+    nonzeros = None if 0.0 in levels else Known.exactly(size)
+    return Estimate("levels", meta, buffers, {"inner": dense(((count,),))}, nonzeros)
 
 
 def nearest_levels(

@@ -17,7 +17,12 @@ from autocompress.compression.base import (
     shapes_of,
 )
 from autocompress.compression.codebooks.grid_scale import best_scales
-from autocompress.compression.codebooks.levels import LevelsCode, levels_code, nearest_levels
+from autocompress.compression.codebooks.levels import (
+    LevelsCode,
+    levels_code,
+    levels_estimate,
+    nearest_levels,
+)
 from autocompress.compression.codebooks.partition import (
     Group,
     check_group,
@@ -25,6 +30,7 @@ from autocompress.compression.codebooks.partition import (
     diagonal,
     runs_of,
 )
+from autocompress.compression.estimate import Estimate
 from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError
 
@@ -85,14 +91,20 @@ class PowersOfTwo(Compression):
         del mu, previous
         flat, shapes = flatten(weights), shapes_of(weights)
         h = diagonal(self.name, weighting, weights, shapes)
-        powers = tuple(2.0**-i for i in range(self.c, -1, -1))
-        levels = (*(-p for p in reversed(powers)), 0.0, *powers)
+        levels = self._levels()
         scales = None
         if self.scale:
             runs = runs_of(shapes, self.group)
-            scales = best_scales(flat, h, (0.0, *powers), runs).to(flat.device)
+            scales = best_scales(flat, h, levels[self.c + 1 :], runs).to(flat.device)
         digits = nearest_levels(flat, levels, scales, shapes, self.group)
         return levels_code(digits, levels, scales, flat, self.group, shapes)
+
+    def _levels(self) -> tuple[float, ...]:
+        powers = tuple(2.0**-i for i in range(self.c, -1, -1))
+        return (*(-p for p in reversed(powers)), 0.0, *powers)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        return levels_estimate(shapes, self._levels(), scaled=self.scale, group=self.group)
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return ((count_of(runs_of(shapes, self.group)),),) if self.scale else None

@@ -16,7 +16,12 @@ from autocompress.compression.base import (
     shapes_of,
 )
 from autocompress.compression.codebooks.grid_scale import best_scales
-from autocompress.compression.codebooks.levels import LevelsCode, levels_code, nearest_levels
+from autocompress.compression.codebooks.levels import (
+    LevelsCode,
+    levels_code,
+    levels_estimate,
+    nearest_levels,
+)
 from autocompress.compression.codebooks.partition import (
     Group,
     check_group,
@@ -24,6 +29,7 @@ from autocompress.compression.codebooks.partition import (
     diagonal,
     runs_of,
 )
+from autocompress.compression.estimate import Estimate
 from autocompress.compression.weighting import Weighting
 
 TRITS = (-1.0, 0.0, 1.0)
@@ -56,6 +62,9 @@ class Ternary(Compression):
         diagonal(self.name, weighting, weights, shapes)
         digits = nearest_levels(flat, TRITS, None, shapes, None)
         return levels_code(digits, TRITS, None, flat, None, shapes)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        return levels_estimate(shapes, TRITS, scaled=False, group=None)
 
 
 @final
@@ -99,3 +108,6 @@ class TernaryScale(Compression):
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return ((count_of(runs_of(shapes, self.group)),),)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        return levels_estimate(shapes, TRITS, scaled=True, group=self.group)

@@ -16,8 +16,10 @@ from autocompress.compression.base import (
     Meta,
     Shapes,
     Tensors,
+    total_numel,
 )
 from autocompress.compression.dense import Dense
+from autocompress.compression.estimate import Estimate
 from autocompress.compression.weighting import Weighting, energy
 from autocompress.errors import SchemeError
 
@@ -154,6 +156,16 @@ class Additive(Compression):
 
     def remark(self, shapes: Shapes) -> str:
         return "; ".join(remark for term in self.of if (remark := term.remark(shapes)))
+
+    def estimate(self, shapes: Shapes) -> Estimate | None:
+        found = [term.estimate(shapes) for term in self.of]
+        terms = {str(position): term for position, term in enumerate(found) if term is not None}
+        if len(terms) < len(found):
+            return None
+        size = total_numel(shapes)
+        # no weight is zero where some term leaves none
+        full = [t.nonzeros for t in terms.values() if t.nonzeros and t.nonzeros.low >= size]
+        return Estimate("additive", children=terms, nonzeros=full[0] if full else None)
 
     def _with(self, terms: Iterable[Compression]) -> Additive:
         return Additive(terms, self.tolerance, self.max_sweeps)

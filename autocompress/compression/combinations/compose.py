@@ -20,6 +20,7 @@ from autocompress.compression.base import (
 )
 from autocompress.compression.combinations.additive import Additive, checked_terms
 from autocompress.compression.dense import Dense
+from autocompress.compression.estimate import Estimate
 from autocompress.compression.weighting import Weighting, kind_of
 from autocompress.errors import SchemeError
 
@@ -108,6 +109,16 @@ class Compose(Compression):
                 raise SchemeError(
                     f"compose, scheme {position + 1} ({term.name}): {error}"
                 ) from None
+
+    def estimate(self, shapes: Shapes) -> Estimate | None:
+        whole = self.of[0].estimate(shapes)
+        for term in self.of[1:]:
+            if whole is None:
+                return None
+            left = whole.reals_shapes
+            part = term.fitted(left).estimate(left)
+            whole = None if part is None else whole.with_reals(part)
+        return whole
 
     def fitted(self, shapes: Shapes) -> Compression:
         terms: list[Compression] = []

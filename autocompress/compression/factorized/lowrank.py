@@ -17,8 +17,10 @@ from autocompress.compression.base import (
     refuse,
     require_finite,
     shapes_of,
+    total_numel,
 )
 from autocompress.compression.dense import Dense
+from autocompress.compression.estimate import Estimate, Known, dense
 from autocompress.compression.factorized.factors import (
     LowRankCode,
     Pair,
@@ -184,6 +186,18 @@ class LowRank(Compression):
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return factor_shapes(
             shapes, self._known(shapes) or least_ranks(shapes, self.conv), self.conv
+        )
+
+    def estimate(self, shapes: Shapes) -> Estimate | None:
+        ranks = self._known(shapes)
+        if ranks is None:
+            return None
+        meta = {"shapes": shapes, "conv": self.conv}
+        kept = [position for position, rank in enumerate(ranks) if rank is None]
+        inner = dense(factor_shapes(shapes, ranks, self.conv))
+        nonzeros = Known.exactly(total_numel(shapes))
+        return Estimate(
+            "lowrank", meta | ({"dense": kept} if kept else {}), (), {"inner": inner}, nonzeros
         )
 
     def check(self, shapes: Shapes) -> None:

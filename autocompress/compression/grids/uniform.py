@@ -19,8 +19,10 @@ from autocompress.compression.base import (
     flatten,
     refuse,
     shapes_of,
+    total_numel,
 )
 from autocompress.compression.dense import DenseCode
+from autocompress.compression.estimate import Estimate, Known, dense, integers
 from autocompress.compression.grids.code import BITS, UniformCode
 from autocompress.compression.grids.mse import least_squares_grid, least_squares_scale
 from autocompress.compression.grids.rows import (
@@ -247,3 +249,18 @@ class Uniform(Compression):
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         count = row_count(layout(shapes, self.per, self.group_size))
         return ((count,),) * (1 if self.symmetric else 2)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        size, count = total_numel(shapes), row_count(layout(shapes, self.per, self.group_size))
+        meta = {
+            "shapes": shapes,
+            "width": self.bits,
+            "symmetric": self.symmetric,
+            "per": self.per,
+            "group_size": self.group_size,
+        }
+        inner = dense(((count,),) * (1 if self.symmetric else 2))
+        # zero is one of the symmetric levels of two bits and more
+        nonzeros = None if self.symmetric and self.bits > 1 else Known.exactly(size)
+        buffers = (integers("levels", size * self.bits),)
+        return Estimate("uniform", meta, buffers, {"inner": inner}, nonzeros)

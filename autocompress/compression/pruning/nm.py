@@ -25,6 +25,7 @@ from autocompress.compression.base import (
     total_numel,
 )
 from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.estimate import Estimate, dense, held, integers
 from autocompress.compression.pruning.patterns import best, rank, unrank
 from autocompress.compression.selection import diagonal, put, take
 from autocompress.compression.streams import Packed, Stream
@@ -199,6 +200,12 @@ class NMPrune(Compression):
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return ((total_numel(shapes) // self.m * self.n,),)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        groups, width = total_numel(shapes) // self.m, bitpack.width(comb(self.m, self.n))
+        meta = {"shapes": shapes, "axis": AXES[self.axis], "n": self.n, "m": self.m}
+        inner = dense(((groups * self.n,),))
+        return held("n-m", meta, [integers("ranks", groups * width)], inner)
 
 
 def _divisors(width: int) -> str:

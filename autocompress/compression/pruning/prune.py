@@ -22,6 +22,7 @@ from autocompress.compression.base import (
     unflatten,
 )
 from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.estimate import Estimate, dense, held, positions
 from autocompress.compression.selection import Scores, concatenated, diagonal, put, take
 from autocompress.compression.selection import largest as largest
 from autocompress.compression.streams import Positions, Stream
@@ -123,6 +124,12 @@ class Prune(Compression):
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return ((max(1, round(self.density * total_numel(shapes))),),)
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        size = total_numel(shapes)
+        count = max(1, round(self.density * size))
+        meta, buffers = positions(count, size)
+        return held("sparse", {"shapes": shapes, **meta}, buffers, dense(((count,),)))
 
     def canonical(self, shapes: Shapes) -> Compression:
         size = total_numel(shapes)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autocompress.compression.base import Code, Compression, Shapes, Tensors, shapes_of
 from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.estimate import Estimate, Known, added, dense, held, positions
 from autocompress.compression.pruning.prune import check_density
 from autocompress.compression.structured import budget, grouping
 from autocompress.compression.structured.block_code import (
@@ -136,6 +137,21 @@ class BlockPrune(Compression):
         pairs = zip(sizes, counts, strict=True)
         return ((sum(int(s.sort().values[:count].sum()) for s, count in pairs),),)
 
+    def estimate(self, shapes: Shapes) -> Estimate:
+        blocks, joint = self._blocks(shapes), self.scope == "joint"
+        rows = self._row_sizes(shapes)
+        sizes = [row.numel() for row in rows]
+        counts = budget.fixed_counts(sizes, self.density, joint=joint, align=1)
+        if counts is None:
+            pool, chosen = [torch.cat(rows)], [budget.allowed(sizes, self.density, 1)]
+        else:
+            pool, chosen = rows, counts
+        larger = self.norm != "mean"
+        numbers = added(_held(row, count, larger) for row, count in zip(pool, chosen, strict=True))
+        places, buffers = positions(sum(chosen), sum(sizes))
+        meta = {"shapes": shapes, "blocks": blocks, **places}
+        return held("block", meta, buffers, dense(((round(numbers.value),),), count=numbers))
+
     def canonical(self, shapes: Shapes) -> Compression:
         sizes = [s.numel() for s in self._row_sizes(shapes)]
         if budget.density_keeps_all(sizes, self.density, joint=self.scope == "joint"):
@@ -148,6 +164,16 @@ class BlockPrune(Compression):
             conv=BlockPrune.conv if linear else self.conv,
             scope="joint" if len(shapes) == 1 else self.scope,
         )
+
+
+def _held(sizes: Tensor, count: int, larger: bool) -> Known:
+    """Return how many elements so many blocks of these sizes have.
+
+    Expected are the larger ones where more elements make for a larger norm.
+    """
+    ordered = sizes.sort().values
+    low, high = int(ordered[:count].sum()), int(ordered[len(ordered) - count :].sum())
+    return Known(high if larger else count * float(sizes.double().mean()), low, high)
 
 
 def _within(block: Block, shapes: list[tuple[int, ...]]) -> Block:

@@ -30,7 +30,7 @@ def fixed_counts(sizes: Sequence[int], density: float, *, joint: bool, align: in
         return list(sizes)
     if joint and len(sizes) > 1:
         floors = [min(align, size) for size in sizes]
-        return floors if _budget(sizes, density, align) == sum(floors) else None
+        return floors if allowed(sizes, density, align) == sum(floors) else None
     return [_aligned(max(1, round(density * size)), size, align) for size in sizes]
 
 
@@ -58,12 +58,32 @@ def least_counts(
     if fixed is not None:
         return fixed
     counts = [min(align, size) for size in sizes]
-    spare = 0 if align > 1 else _budget(sizes, density, align) - sum(counts)
+    spare = 0 if align > 1 else allowed(sizes, density, align) - sum(counts)
     for row in sorted(range(len(sizes)), key=lambda row: costs[row]):
         more = min(spare, sizes[row] - counts[row])
         counts[row] += more
         spare -= more
     return counts
+
+
+def count_bounds(
+    sizes: Sequence[int], density: float, *, joint: bool, align: int
+) -> list[tuple[float, int, int]]:
+    """Return how many groups of each row survive: an expected number, the least and the most.
+
+    Expected is the same share of all rows, where the scores decide.
+    """
+    fixed = fixed_counts(sizes, density, joint=joint, align=align)
+    if fixed is not None:
+        return [(count, count, count) for count in fixed]
+    least = [min(align, size) for size in sizes]
+    budget = allowed(sizes, density, align)
+    spare = budget - sum(least)
+    share = spare / max(1, sum(sizes) - sum(least))
+    return [
+        (low + share * (size - low), low, min(size, low + spare))
+        for low, size in zip(least, sizes, strict=True)
+    ]
 
 
 def select(
@@ -89,16 +109,17 @@ def select(
     counts = fixed_counts(sizes, density, joint=joint, align=align)
     rows = [row.detach().cpu().numpy() for row in scores]  # few numbers, wherever the weights are
     if counts is None and align == 1:
-        kept = _threshold(rows, _budget(sizes, density, 1))
+        kept = _threshold(rows, allowed(sizes, density, 1))
     else:
-        counts = counts or _deal(rows, _budget(sizes, density, align), align)
+        counts = counts or _deal(rows, allowed(sizes, density, align), align)
         kept = [_largest(row, count) for row, count in zip(rows, counts, strict=True)]
     return tuple(
         torch.from_numpy(index).to(row.device) for index, row in zip(kept, scores, strict=True)
     )
 
 
-def _budget(sizes: Sequence[int], density: float, align: int) -> int:
+def allowed(sizes: Sequence[int], density: float, align: int) -> int:
+    """Return how many groups of all rows may survive: at least ``align``, or all, of each row."""
     least = sum(min(align, size) for size in sizes)
     return max(least, round(density * sum(sizes)))
 

@@ -21,6 +21,7 @@ from autocompress.compression.base import (
     shapes_of,
 )
 from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.estimate import Estimate, Known, dense, held, integers
 from autocompress.compression.pruning.prune import check_density
 from autocompress.compression.structured import budget, grouping
 from autocompress.compression.structured.structure_code import (
@@ -227,6 +228,43 @@ class StructurePrune(Compression):
                 shape = shapes[member]
                 result[member] = (*shape[: self._axis], count, *shape[self._axis + 1 :])
         return tuple(result)
+
+    def survivors(self, shapes: Shapes) -> list[tuple[tuple[int, ...], Known]]:
+        """Return the positions of each row's weights, and how many of their channels survive."""
+        rows, joint = self._rows(shapes), self.scope == "joint"
+        sizes = [row.size for row in rows]
+        counts = budget.count_bounds(sizes, self.density, joint=joint, align=self.align)
+        return [(row.leaders, Known(*count)) for row, count in zip(rows, counts, strict=True)]
+
+    def estimate(self, shapes: Shapes) -> Estimate:
+        rows = self._rows(shapes)
+        counts = [count for _, count in self.survivors(shapes)]
+        kept, axis = list(shapes), self._axis
+        for row, count in zip(rows, counts, strict=True):
+            for member in row.members:
+                shape = shapes[member]
+                kept[member] = (*shape[:axis], round(count.value), *shape[axis + 1 :])
+        whole = sum(numel(shapes[member]) for row in rows for member in row.whole)
+        number = self._numbers(rows, counts)
+        meta: dict[str, Any] = {"shapes": shapes}
+        meta |= {"axis": axis} if axis else {}
+        meta |= {} if self.biases else {"biases": False}
+        channels = sum(shape[axis] for shape in shapes if len(shape) > 1)
+        inner = dense(tuple(kept), count=Known.exactly(whole) + number)
+        return held("structure", meta, [integers("kept", channels)], inner)
+
+    def _numbers(self, rows: Sequence[_Row], counts: Sequence[Known]) -> Known:
+        """Return how many numbers of the channels survive."""
+        sizes, costs = [row.size for row in rows], [row.cost for row in rows]
+        value = sum(count.value * cost for count, cost in zip(counts, costs, strict=True))
+        joint = self.scope == "joint"
+        low = budget.least_counts(sizes, costs, self.density, joint=joint, align=self.align)
+        high = [int(count.high) for count in counts]
+        if any(count.low < count.high for count in counts):
+            dear = [-cost for cost in costs]  # the most there can be, had counts not to be aligned
+            high = budget.least_counts(sizes, dear, self.density, joint=joint, align=1)
+        bounds = [sum(n * c for n, c in zip(part, costs, strict=True)) for part in (low, high)]
+        return Known(value, *bounds)
 
     def canonical(self, shapes: Shapes) -> Compression:
         rows = self._rows(shapes)

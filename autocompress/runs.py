@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -68,6 +69,17 @@ class RunFolder:
     def relative(self, number: int) -> str:
         """Return a trial's folder as stored in its record: relative to the run."""
         return f"trials/{number:04d}"
+
+    def new_replay(self, number: int) -> Path:
+        """Make and return a folder for one more replay of a trial: ``replays/0007-1`` and so on."""
+        for count in itertools.count(1):
+            path = self.path / "replays" / f"{number:04d}-{count}"
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return path
+        raise AssertionError  # never reached: counting does not end
 
     def describe(self) -> dict[str, Any]:
         """Return what ``sweep.yaml`` says: the sweep's keys, and under ``resolved`` the rest.

@@ -13,8 +13,8 @@ PUBLIC = {
     "L0Penalty", "L1Ball", "L1Penalty", "LC", "LowRank", "MuSchedule", "NMPrune", "Plan",
     "PowersOfTwo", "Prune", "RankSelection", "SGD", "StructurePrune", "Sweep", "Task", "Ternary",
     "TernaryScale", "Uniform", "__version__", "calibrate", "compress", "data", "errors",
-    "finetune", "lc", "load", "metrics", "models", "plots", "register", "regularizers", "resume",
-    "scheme", "search",
+    "finetune", "lc", "load", "metrics", "models", "plots", "register", "regularizers", "replay",
+    "resume", "scheme", "search",
 }  # fmt: skip
 
 

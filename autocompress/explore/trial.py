@@ -55,6 +55,7 @@ class Job:
         metrics: Names of the metrics to measure.
         warm: File of the finished trial to start from, if any; see :mod:`autocompress.lc.warm`.
         keep: Whether to leave such a file for other trials.
+        until: The L-C step after which it is to end, as ``pruned``; None for the last one.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Job:
     metrics: tuple[str, ...]
     warm: str | None = None
     keep: bool = False
+    until: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(self.metrics))
@@ -247,7 +249,8 @@ class _Trial:
         """Tell of a step; return whether the trial shall end there."""
         if self.on_step is not None:
             self.on_step(record)
-        return (self.folder / STOP).exists()
+        until = self.job.until
+        return (until is not None and record.step >= until) or (self.folder / STOP).exists()
 
     def finish(self, compressed: Compressed) -> TrialResult:
         """Write the trial's files, and measure it if it came to its end."""

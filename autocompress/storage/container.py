@@ -54,11 +54,20 @@ class Content(NamedTuple):
 
 def build(text: str, data: bytes) -> bytes:
     """Return the whole file; the same arguments give the same bytes."""
-    deflated = zlib.compress(text.encode(), 9)
-    body = data + deflated
-    header = json.dumps(_fields(len(data), len(body), zlib.crc32(body)), separators=(",", ":"))
-    header += " " * (-len(header) % 8)  # the format wants the data aligned
+    body = data + zlib.compress(text.encode(), 9)
+    header = _header_text(len(data), len(body), zlib.crc32(body))
     return struct.pack("<Q", len(header)) + header.encode() + body
+
+
+def overhead(text: str, data: int) -> int:
+    """Return how many bytes a file with so many bytes of data has besides these."""
+    deflated = len(zlib.compress(text.encode(), 9))
+    return 8 + len(_header_text(data, data + deflated, 0)) + deflated
+
+
+def _header_text(middle: int, end: int, checksum: int) -> str:
+    header = json.dumps(_fields(middle, end, checksum), separators=(",", ":"))
+    return header + " " * (-len(header) % 8)  # the format wants the data aligned
 
 
 def _fields(middle: int, end: int, checksum: int) -> dict[str, Any]:

@@ -177,7 +177,7 @@ class LowRank(Compression):
             return storage_costs(shapes, self.conv)
         return flop_costs(shapes, self.conv, self.sites)
 
-    def _known(self, shapes: Shapes) -> tuple[int | None, ...] | None:
+    def known_ranks(self, shapes: Shapes) -> tuple[int | None, ...] | None:
         """Return the ranks if they can be told now."""
         matrices = all(len(shape) >= 2 for shape in shapes)
         blind = self.flops is not None and not self.sites and any(len(s) > 2 for s in shapes)
@@ -185,11 +185,11 @@ class LowRank(Compression):
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return factor_shapes(
-            shapes, self._known(shapes) or least_ranks(shapes, self.conv), self.conv
+            shapes, self.known_ranks(shapes) or least_ranks(shapes, self.conv), self.conv
         )
 
     def estimate(self, shapes: Shapes) -> Estimate | None:
-        ranks = self._known(shapes)
+        ranks = self.known_ranks(shapes)
         if ranks is None:
             return None
         meta = {"shapes": shapes, "conv": self.conv}
@@ -204,14 +204,14 @@ class LowRank(Compression):
         check_matrices(shapes, self.conv)
 
     def fitted(self, shapes: Shapes) -> Compression:
-        ranks = set(self._known(shapes) or ())
+        ranks = set(self.known_ranks(shapes) or ())
         rank = ranks.pop() if len(ranks) == 1 else None
         return self if rank is None else LowRank(rank, self.conv)
 
     def canonical(self, shapes: Shapes) -> Compression:
         # without a 2-D convolution both reshapings are the same
         conv = self.conv if any(len(shape) == 4 for shape in shapes) else "channel"
-        ranks = self._known(shapes)
+        ranks = self.known_ranks(shapes)
         if ranks is None:
             return Dense() if self.flops == 1 else replace(self, conv=conv)
         if all(rank is None for rank in ranks):

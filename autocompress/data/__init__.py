@@ -8,6 +8,7 @@ from autocompress.data.dataset import Data, DataSpec
 from autocompress.data.own import from_datasets, from_tensors
 from autocompress.data.sources import SOURCES
 from autocompress.data.split import LoaderSplit, Split, TensorSplit
+from autocompress.data.standin import stand_in
 
 
 def names() -> list[str]:
@@ -32,4 +33,5 @@ __all__ = [
     "load",
     "load_spec",
     "names",
+    "stand_in",
 ]

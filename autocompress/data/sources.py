@@ -24,10 +24,14 @@ class Source:
     Args:
         summary: One line for ``autocompress list data``.
         load: Makes the data of a spec on a device.
+        shape: Shape of one example, without the batch; None where the files tell.
+        classes: Number of classes; None where the files tell.
     """
 
     summary: str
     load: Load
+    shape: tuple[int, ...] | None = None
+    classes: int | None = None
 
 
 def _images(
@@ -70,22 +74,32 @@ SOURCES: dict[str, Source] = {
     "digits": Source(
         "1,797 digits, 1x8x8, 10 classes (ships with scikit-learn)",
         _images(_digits, val_fraction=0.2),
+        (1, 8, 8),
+        10,
     ),
     "mnist": Source(
         "70,000 handwritten digits, 1x28x28, 10 classes",
         _images(TorchvisionReader("MNIST", "MNIST", 10)),
+        (1, 28, 28),
+        10,
     ),
     "fashion-mnist": Source(
         "70,000 pieces of clothing, 1x28x28, 10 classes",
         _images(TorchvisionReader("FashionMNIST", "FashionMNIST", 10)),
+        (1, 28, 28),
+        10,
     ),
     "cifar10": Source(
         "60,000 photographs, 3x32x32, 10 classes; crops and flips in training",
         _cifar("CIFAR10", "cifar-10-batches-py", 10),
+        (3, 32, 32),
+        10,
     ),
     "cifar100": Source(
         "60,000 photographs, 3x32x32, 100 classes; crops and flips in training",
         _cifar("CIFAR100", "cifar-100-python", 100),
+        (3, 32, 32),
+        100,
     ),
     "image-folder": Source(
         "your images: --data-root DIR with train/CLASS/*.jpg and val or test likewise",

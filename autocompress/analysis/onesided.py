@@ -203,9 +203,8 @@ def _failure(
     missing = _missing(near, limit)
     value = format_value(limit.metric, near.metrics[limit.metric])
     size = found.goal.minimize
-    with_size = (
-        f" and {size} {format_value(size, near.metrics[size])}" if _finite(near, size) else ""
-    )
+    if _finite(near, size):
+        value += f" and {size} {format_value(size, near.metrics[size])}"
     if missing > 0:
         lines.append(
             f"what binds is {limit}: nearest is trial {near.number} with {limit.metric} {value}"

@@ -17,6 +17,7 @@ from autocompress.catalog import OBJECTIVES, find
 from autocompress.compression.extension import extensions
 from autocompress.data import Data
 from autocompress.errors import ConfigError
+from autocompress.explore.halving import Halving
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.space import SearchSpace
 from autocompress.metrics import LatencySettings, Metric
@@ -51,6 +52,9 @@ class Sweep(Settings):
             there is one, rather than from the reference.
         repeats: Under how many seeds in all the trials on and near the front are run, in the end;
             0 and 1 leave them at the one that they have.
+        halving: When a trial that falls behind others is stopped early, see
+            :class:`~autocompress.explore.halving.Halving`; True for the defaults there, None or
+            False for never.
         timeout: Seconds a trial may take; None for no limit. Needs jobs of at least 1.
         threads: CPU threads of each trial.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA if there is one.
@@ -73,6 +77,7 @@ class Sweep(Settings):
     sampler: Literal["auto", "tpe", "nsga2", "gp", "random"] = "auto"
     continuation: bool = False
     repeats: NonNegativeInt = 0
+    halving: Halving | None = None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     threads: PositiveInt = 1
     device: str = "auto"
@@ -84,6 +89,11 @@ class Sweep(Settings):
     @classmethod
     def _text(cls, value: Any) -> Any:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("halving", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        return (Halving() if value else None) if isinstance(value, bool) else value
 
     @field_validator("limits", mode="before")
     @classmethod
@@ -196,6 +206,8 @@ def override(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
             result[first] = value
             continue
         inner = result.get(first, {})
+        if inner is None or isinstance(inner, bool):  # a switch: its settings take its place
+            inner = {}
         if not isinstance(inner, Mapping):
             raise ConfigError(f"{key}: {first!r} is {inner!r}, which has no keys of its own")
         result[first] = override(inner, {rest: value})

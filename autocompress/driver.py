@@ -9,9 +9,11 @@ from collections.abc import Callable
 from autocompress.analysis.text import plan_summary
 from autocompress.executors import DoneEvent, Executor
 from autocompress.explore.entries import PendingTrial
+from autocompress.explore.halving import Halver
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
 from autocompress.explore.trial import WARM, Job, TrialResult, clean_up
+from autocompress.lc import StepRecord
 from autocompress.observer import Observer, Tally
 from autocompress.recipe import LC
 from autocompress.runs import RunFolder
@@ -42,6 +44,7 @@ class Driver:
         observer: Who is told.
         precheck: See :data:`Precheck`.
         judge: See :data:`Judge`.
+        halver: Who stops trials that fall behind; nobody by default.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Driver:
         observer: Observer | None = None,
         precheck: Precheck = lambda pending: None,
         judge: Judge = lambda record: record,
+        halver: Halver | None = None,
     ) -> None:
         self.study = study
         self.executor = executor
@@ -63,12 +67,14 @@ class Driver:
         self.observer = observer or Observer()
         self.precheck = precheck
         self.judge = judge
+        self.halver = halver
         ended = [record for record in study.records() if record.status.finished]
         self.tally = Tally(study.objectives, total, ended)
         self._again = deque(study.pending())
         self._running: dict[int, PendingTrial] = {}
         self._twins: dict[str, list[PendingTrial]] = {}
         self._since: dict[int, float] = {}
+        self._steps: dict[int, list[StepRecord]] = {}
 
     def run(self) -> None:
         """Run until the trials asked for have ended.
@@ -83,7 +89,7 @@ class Driver:
                 if isinstance(event, DoneEvent):
                     self._done(event.result)
                 else:
-                    self.observer.step(event.number, event.record)
+                    self._step(event.number, event.record)
             self._fill()
 
     def _fill(self) -> None:
@@ -114,6 +120,9 @@ class Driver:
         recipe = pending.candidate.recipe
         self._running[pending.number] = pending
         self._since[pending.number] = time.monotonic()
+        self._steps[pending.number] = []
+        if self.halver is not None:
+            self.halver.begin(pending.number, pending.candidate)
         start = None if pending.start is None else self.folder.trial(pending.start).resolve()
         job = Job(
             pending.number,
@@ -128,6 +137,12 @@ class Driver:
         steps = recipe.mu.steps if isinstance(recipe, LC) and pending.candidate.plan.tasks else 0
         self.observer.started(pending.number, steps, plan_summary(candidate))
 
+    def _step(self, number: int, record: StepRecord) -> None:
+        self._steps[number].append(record)
+        self.observer.step(number, record)
+        if self.halver is not None and self.halver.step(number, record):
+            self.executor.stop(number)
+
     def _done(self, result: TrialResult) -> None:
         pending = self._running.pop(result.number)
         since = self._since.pop(result.number)
@@ -137,6 +152,7 @@ class Driver:
             seconds=result.seconds or time.monotonic() - since,
             message=result.message,
             folder=self.folder.relative(pending.number),
+            steps=self._steps.pop(result.number),
         )
         record = self.study.tell(self.judge(record))
         clean_up(self.folder.trial(record.number))

@@ -22,17 +22,19 @@ from autocompress.errors import RunError, unknown
 from autocompress.executors import Executor
 from autocompress.executors.local import LocalExecutor
 from autocompress.executors.serial import SerialExecutor
+from autocompress.explore import halving
 from autocompress.explore.opening import Setup
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.seeding import make_seeds
 from autocompress.explore.study import Study
-from autocompress.explore.trial import MODEL, TrialContext
+from autocompress.explore.trial import MODEL, ON_VALIDATION, TrialContext
 from autocompress.layers import find_layers
 from autocompress.limits import Limits
 from autocompress.metrics import METRICS
 from autocompress.observer import Observer
 from autocompress.plan import Plan
-from autocompress.recipe import Direct
+from autocompress.recipe import Candidate, Direct
+from autocompress.repeats import Repeater
 from autocompress.runs import RunFolder
 from autocompress.storage import atomic
 
@@ -53,6 +55,8 @@ class Session:
         for name in objectives.names:
             if name not in metrics:
                 raise unknown("metric", name, metrics, where=f"objectives {objectives.name!r}")
+        if sweep.halving is not None:
+            halving.check(objectives, metrics)
         self.limits = Limits(objectives, sweep.limits, metrics)
         own = (metric.name for metric in sweep.metrics)
         needed = (*objectives.names, *self.limits.metrics, *own, *_ALWAYS)
@@ -156,9 +160,42 @@ class Session:
                 observer=self.observer,
                 precheck=lambda pending: self.limits.precheck(pending, self.context),
                 judge=self.limits.judge,
+                halver=self.halver(study),
             )
             self.observer.begin(self.title(study), self.run.path, driver.tally)
             driver.run()
+            if self.sweep.repeats > 1:
+                self.repeat(study, executor)
+
+    def repeat(self, study: Study, executor: Executor) -> None:
+        """Run the trials on and near the front again, under other seeds."""
+        Repeater(
+            study,
+            executor,
+            self.run,
+            seeds=self.sweep.repeats,
+            metrics=self.metrics,
+            observer=self.observer,
+        ).run()
+
+    def halver(self, study: Study) -> halving.Halver | None:
+        """Return who stops trials that fall behind; None without halving."""
+        if self.sweep.halving is None:
+            return None
+        untold = set(study.objectives.names) - {*ON_VALIDATION, *halving.FROM_BITS}
+
+        def free(candidate: Candidate) -> dict[str, float]:
+            direct = compress(self.model, candidate.plan, Direct(), self.data)
+            return self.context.measure(sorted(untold), direct)
+
+        return halving.Halver(
+            self.sweep.halving,
+            study.objectives,
+            self.model,
+            seed=self.sweep.seed,
+            free=free,
+            records=study.records(),
+        )
 
     def title(self, study: Study) -> str:
         """Return the sweep in a line."""

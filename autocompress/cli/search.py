@@ -54,6 +54,15 @@ def search(
     sampler: Annotated[
         str | None, typer.Option(help="auto, tpe, nsga2, gp or random \\[auto]")
     ] = None,
+    halving: Annotated[
+        bool | None,
+        typer.Option(
+            "--halving/--no-halving",
+            help="Stop trials that fall behind others; --set halving.eta=4 says when "
+            "\\[no-halving]",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds a trial may take.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of each trial \\[1]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto \\[auto]")] = None,
@@ -111,6 +120,7 @@ def search(
         "seed": seed,
         "out": out,
         "sampler": sampler,
+        "halving": halving,
         "timeout": timeout,
         "threads": threads,
         "device": device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.record import Status, TrialRecord
+from autocompress.lc import StepRecord
 from autocompress.recipe import Candidate
 
 PENDING = "pending"
@@ -56,6 +57,7 @@ class PendingTrial:
         seconds: float = 0.0,
         message: str = "",
         folder: str | None = None,
+        steps: Sequence[StepRecord] = (),
     ) -> TrialRecord:
         """Return the record of this trial with a result."""
         return TrialRecord(
@@ -71,6 +73,8 @@ class PendingTrial:
             params=dict(self.params),
             folder=folder,
             start=self.start,
+            epochs=sum(step.epochs for step in steps),
+            course=tuple((step.val_accuracy, step.val_loss, step.bits) for step in steps),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,243 @@
+"""Multi-objective successive halving: trials that fall behind others do not go on.
+
+Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934) for several objectives. A trial
+passes *rungs*, fixed fractions of its own L-C steps, so that trials are compared at the same
+fraction of the way through mu however many steps they have. There it is ranked among all trials
+that have passed the rung, whatever became of them, by where each stood at that moment: first by
+non-dominated rank, then by crowding distance (Deb et al. 2002, NSGA-II). The best 1/eta go on.
+
+Sizes are coordinates of the comparison like the validation metrics, so a small model is never
+stopped for the accuracy of large ones; what nothing else dominates at its rung always goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+from torch import nn
+
+from autocompress.errors import ConfigError
+from autocompress.explore.objectives import Objectives
+from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.sampling import derive_seed
+from autocompress.explore.trial import ON_VALIDATION
+from autocompress.lc import StepRecord
+from autocompress.metrics import METRICS, Metric
+from autocompress.recipe import LC, Candidate
+from autocompress.settings import Settings
+
+FROM_BITS = ("bytes", "ratio")
+"""Metrics that follow from the bits of the codes after every step."""
+
+Free = Callable[[Candidate], Mapping[str, float]]
+"""Returns a candidate's metrics that are known without training."""
+Points = NDArray[np.float64]
+"""Shape (points, objectives), every coordinate finite and to be minimised."""
+
+
+class Halving(Settings):
+    """When trials are compared, and how many go on.
+
+    Attributes:
+        eta: At each rung, one trial in so many goes on.
+        grace: Fraction of its L-C steps that a trial does before its first rung; 0 already
+            compares direct compression.
+        rungs: Number of rungs, evenly spaced from there to the end.
+        brackets: Trials are dealt out to so many brackets. The first begins at the first rung, the
+            others begin later: a hedge where early steps say little.
+    """
+
+    eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 3.0
+    grace: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    rungs: PositiveInt = 9
+    brackets: PositiveInt = 1
+
+    def fractions(self, bracket: int = 0) -> tuple[float, ...]:
+        """Return the rungs of a bracket as fractions of a trial's L-C steps."""
+        first = bracket * self.rungs // self.brackets
+        return tuple(
+            self.grace + (1 - self.grace) * rung / self.rungs for rung in range(first, self.rungs)
+        )
+
+
+@dataclass
+class _Runner:
+    """A trial on its way.
+
+    Attributes:
+        steps: L-C steps planned.
+        last_counts: Whether its result is that of the last step, not of the best.
+        sizes: Its metrics besides the validation metrics, from the bits of all codes.
+        best: Validation accuracy, minus validation loss, and bits of the step that counts.
+        points: Where it stood after each step; None where that cannot be ranked.
+    """
+
+    steps: int
+    last_counts: bool
+    sizes: Callable[[int], dict[str, float]]
+    best: tuple[float, float, int] = (-math.inf, -math.inf, 0)
+    points: list[tuple[float, ...] | None] = field(default_factory=list)
+
+    def advance(self, accuracy: float, loss: float, bits: int, objectives: Objectives) -> None:
+        """Take another step."""
+        if self.last_counts or (accuracy, -loss) > self.best[:2]:
+            self.best = (accuracy, -loss, bits)
+        accuracy, loss, bits = self.best[0], -self.best[1], self.best[2]
+        metrics = {"accuracy": accuracy, "error": 1 - accuracy, "loss": loss}
+        self.points.append(objectives.to_minimize(self.sizes(bits) | metrics))
+
+    def at(self, fraction: float) -> tuple[float, ...] | None:
+        """Return the point at a fraction of the steps; None if it is not there yet."""
+        step = step_of(fraction, self.steps)
+        return self.points[step] if step < len(self.points) else None
+
+
+def step_of(fraction: float, steps: int) -> int:
+    """Return the first L-C step at which a fraction of all of them is done."""
+    return math.ceil(fraction * steps - 1e-9)
+
+
+def survives(points: Points, eta: float) -> bool:
+    """Whether the last of some points is among the best ``1/eta`` of them.
+
+    Args:
+        points: Where trials stood at a rung, the one in question last; at least one.
+        eta: One in so many survives; all do while there are fewer than that.
+    """
+    ranks = np.asarray(moocore.pareto_rank(points))
+    own = ranks[-1]
+    if own == 0 or len(points) < eta:
+        return True
+    distances = crowding(points[ranks == own])
+    better = int((ranks < own).sum()) + int((distances[:-1] > distances[-1]).sum())
+    return better < math.ceil(len(points) / eta)
+
+
+def crowding(points: Points) -> NDArray[np.float64]:
+    """Return each point's crowding distance, shape (points,): infinite at the ends.
+
+    The sum over the objectives of the distance between a point's two neighbours, relative to the
+    range of the objective (Deb et al. 2002, section III-B).
+    """
+    distances = np.zeros(len(points))
+    for column in points.T:
+        order = np.argsort(column, kind="stable")
+        values = column[order]
+        spread = values[-1] - values[0]
+        distances[order[[0, -1]]] = np.inf
+        if spread > 0:
+            distances[order[1:-1]] += (values[2:] - values[:-2]) / spread
+    return distances
+
+
+class Halver:
+    """Decides after each step whether a trial stops.
+
+    A verdict depends on the settings, the seed, and on the trials told so far alone: a sweep that
+    runs its trials one by one decides the same again after an interrupt.
+
+    Args:
+        settings: When trials are compared, and how many go on.
+        objectives: What they are compared by; see :func:`check`.
+        model: The reference; only its parameters' names and shapes matter.
+        seed: Seed of the sweep, for brackets.
+        free: See :data:`Free`; needed for objectives besides validation metrics and bytes.
+        records: Trials that have ended.
+    """
+
+    def __init__(
+        self,
+        settings: Halving,
+        objectives: Objectives,
+        model: nn.Module,
+        *,
+        seed: int = 0,
+        free: Free | None = None,
+        records: Iterable[TrialRecord] = (),
+    ) -> None:
+        self._settings = settings
+        self._objectives = objectives
+        self._model = model
+        self._seed = seed
+        self._free = free if set(objectives.names) - {*ON_VALIDATION, *FROM_BITS} else None
+        self._reference = sum(32 * p.numel() for p in model.parameters())
+        self._runners: dict[int, _Runner] = {}
+        for record in records:
+            if record.course and record.candidate is not None:
+                self.begin(record.number, Candidate.from_dict(record.candidate))
+                for step in record.course:
+                    self._runners[record.number].advance(*step, objectives)
+
+    def begin(self, number: int, candidate: Candidate) -> None:
+        """Hear that a trial begins, or goes on: its steps will be told from the first."""
+        tasks = candidate.plan.resolve(self._model).tasks
+        recipe = candidate.recipe
+        compressed = {name for task in tasks for name in task.params}
+        params = self._model.named_parameters()
+        left = sum(32 * p.numel() for name, p in params if name not in compressed)
+        free = dict(self._free(candidate)) if self._free is not None else {}
+
+        def sizes(bits: int) -> dict[str, float]:
+            total = bits + left
+            return free | {"bytes": total / 8, "ratio": self._reference / max(total, 1)}
+
+        self._runners[number] = _Runner(
+            steps=recipe.mu.steps if isinstance(recipe, LC) and tasks else 0,
+            last_counts=any(task.compression.penalized for task in tasks),
+            sizes=sizes,
+        )
+
+    def step(self, number: int, record: StepRecord) -> bool:
+        """Hear of a step; return whether the trial is to stop there."""
+        runner = self._runners[number]
+        runner.advance(record.val_accuracy, record.val_loss, record.bits, self._objectives)
+        due = [f for f in self._rungs(number) if step_of(f, runner.steps) == record.step]
+        if not due or record.step >= runner.steps or runner.points[-1] is None:
+            return False
+        there = (other.at(due[-1]) for key, other in self._runners.items() if key != number)
+        points = [point for point in there if point is not None]
+        return not survives(np.array([*points, runner.points[-1]]), self._settings.eta)
+
+    def _rungs(self, number: int) -> tuple[float, ...]:
+        brackets = self._settings.brackets
+        return self._settings.fractions(derive_seed(self._seed, number, "bracket") % brackets)
+
+
+def check(objectives: Objectives, metrics: Mapping[str, Metric] = METRICS) -> None:
+    """Check that trials can be compared before they are complete.
+
+    Raises:
+        ConfigError: an objective that only a complete trial is measured on.
+    """
+    for name in objectives.names:
+        if name not in ON_VALIDATION and not metrics[name].free:
+            known = [n for n, metric in metrics.items() if metric.free or n in ON_VALIDATION]
+            raise ConfigError(
+                f"halving: objective {name!r} is not known while a trial runs: search without "
+                f"halving, or for {', '.join(known)} alone"
+            )
+
+
+def saved(records: Iterable[TrialRecord]) -> tuple[int, int, int]:
+    """Return how many trials were stopped, epochs done by all trials, and epochs thus saved.
+
+    The steps left out count as many epochs as those that were done, on average.
+    """
+    stopped = done = left_out = 0
+    for record in records:
+        done += record.epochs
+        steps = len(record.course) - 1
+        if record.status is Status.PRUNED and record.folder is not None and record.candidate:
+            stopped += 1
+            recipe = record.candidate["recipe"]
+            told = recipe["epochs_per_step"]
+            each = record.epochs / steps if steps > 0 else 1 if told == "auto" else told
+            left_out += round((recipe["mu"]["steps"] - steps) * each)
+    return stopped, done, left_out

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from autocompress.plan import Plan, Task
     from autocompress.recipe import LC, SGD, Adam, Candidate, Direct, MuSchedule
     from autocompress.recover import finetune
-    from autocompress.replay import replay
+    from autocompress.replaying import replay
     from autocompress.report import plots
     from autocompress.sweep import resume, search
 
@@ -106,7 +106,7 @@ _EXPORTS = {
     "plots": "autocompress.report.plots",
     "regularizers": "autocompress.regularizers",
     "register": "autocompress.compression.extension.extensions:register",
-    "replay": "autocompress.replay:replay",
+    "replay": "autocompress.replaying:replay",
     "resume": "autocompress.sweep:resume",
     "scheme": "autocompress.compression.extension.function:scheme",
     "search": "autocompress.sweep:search",

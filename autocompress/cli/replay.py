@@ -12,7 +12,7 @@ from autocompress.cli.guard import guarded
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from autocompress.replay import Replay
+    from autocompress.replaying import Replay
 
 
 @guarded
@@ -33,7 +33,7 @@ def replay(
     from rich.console import Console
 
     from autocompress.display import observer
-    from autocompress.replay import replay as run_again
+    from autocompress.replaying import replay as run_again
 
     console = Console()
     found = run_again(run, trial, out=out, observer=observer(console))

@@ -11,7 +11,7 @@ from autocompress.config import Sweep
 from autocompress.errors import RunError
 from autocompress.explore.record import Status, TrialRecord
 from autocompress.explore.study import Study
-from autocompress.replay import Row, _first_difference, _trial
+from autocompress.replaying import Row, _first_difference, _trial
 from autocompress.runs import RunFolder
 from autocompress.sweep import search
 from autocompress.testing.executors import toy_context

@@ -11,6 +11,7 @@ from autocompress.cli.guard import guarded
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from autocompress.compression.estimate import Known
     from autocompress.explore.rules import Group
     from autocompress.explore.survey import Sample, Survey
 
@@ -126,7 +127,6 @@ def _show_samples(console: Console, found: Survey) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from autocompress.analysis import format_value
     from autocompress.analysis.units import quantity
 
     names = list(found.reference)
@@ -136,15 +136,22 @@ def _show_samples(console: Console, found: Survey) -> None:
         table.add_column(quantity(name).label, justify="right")
     table.add_column("compression", overflow="fold")
     for number, sample in enumerate(found.samples):
-        cells = [format_value(name, sample.metrics[name]) for name in names]
+        cells = [_metric(name, sample.metrics[name]) for name in names]
         style = "dim" if sample.broken else None
         table.add_row(str(number), *cells, escape(_plan(sample)), style=style)
-    cells = [format_value(name, found.reference[name]) for name in names]
+    cells = [_metric(name, found.reference[name]) for name in names]
     table.add_row("", *cells, "uncompressed", style="dim")
     console.print(table)
     broken = sum(bool(sample.broken) for sample in found.samples)
     if broken:
         console.print(f"{broken} of {len(found.samples)} samples break a constraint")
+
+
+def _metric(name: str, known: Known) -> str:
+    """Write a metric; what weights may still change by more than a hundredth is marked."""
+    from autocompress.analysis import format_value
+
+    return f"{'~' if known.error > 0.01 else ''}{format_value(name, known.value)}"
 
 
 def _plan(sample: Sample) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 from torch import nn
 
 from autocompress.api import compress
+from autocompress.compression.estimate import Known
 from autocompress.data import Data
 from autocompress.explore.choosers import Random, Recorder
 from autocompress.explore.counting import Count, count_group, count_recipe, product
+from autocompress.explore.free import FreeMetrics
 from autocompress.explore.predicates import named
 from autocompress.explore.ranges import Chooser
 from autocompress.explore.rules import Group, Layers, Rule
@@ -23,8 +26,8 @@ from autocompress.layers import LayerInfo, find_layers
 from autocompress.plan import Plan
 from autocompress.recipe import Candidate, Direct
 
-Measure = Callable[[Plan], Mapping[str, float]]
-"""Returns metrics of a plan without training, such as ``bytes`` and ``flops``."""
+Measure = Callable[[Candidate], Mapping[str, Known]]
+"""Returns metrics of a candidate without training, such as ``bytes`` and ``flops``."""
 
 METRICS = ("bytes", "flops")
 
@@ -42,7 +45,7 @@ class Sample:
 
     candidate: Candidate
     params: dict[str, Any]
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, Known]
     broken: tuple[str, ...]
 
 
@@ -67,7 +70,7 @@ class Survey:
     counts: tuple[Count, ...]
     recipes: Count
     samples: tuple[Sample, ...]
-    reference: Mapping[str, float]
+    reference: Mapping[str, Known]
     notes: tuple[str, ...]
 
     @property
@@ -98,7 +101,7 @@ def survey(
     Args:
         space: The space.
         model: The model; only names and shapes of its layers matter here.
-        measure: Says what a plan costs, see :data:`Measure`.
+        measure: Says what a candidate costs, see :data:`Measure`.
         samples: How many candidates to draw.
         seed: Decides which.
 
@@ -116,17 +119,31 @@ def survey(
         counts=tuple(map(count_group, groups)),
         recipes=count_recipe(space.recipe),
         samples=tuple(_sample(space, layers, measure, each) for each in seeds),
-        reference=measure(Plan([])),
+        reference=measure(Candidate(Plan([]), Direct())),
         notes=find_notes(space.rules, layers, groups),
     )
 
 
 def without_training(model: nn.Module, data: Data) -> Measure:
-    """Return who tells bytes and FLOPs of a plan by compressing the model as it is."""
+    """Return who tells bytes and FLOPs of candidates.
+
+    They are told from shapes where the schemes allow. Elsewhere the model is compressed as it is;
+    what that gives is only near to what a trained one would have, and says so.
+
+    Args:
+        model: The model, trained or not.
+        data: The data, or a stand-in of the same shape.
+    """
+    free = FreeMetrics(model, data)
     context = TrialContext(model, data)
 
-    def measure(plan: Plan) -> dict[str, float]:
-        return context.measure(METRICS, compress(model, plan, Direct(), data))
+    def measure(candidate: Candidate) -> dict[str, Known]:
+        known = free.of(candidate.plan, candidate.recipe)
+        if not all(name in known for name in METRICS):
+            compressed = compress(model, candidate.plan, Direct(), data)
+            found = context.measure(METRICS, compressed).items()
+            known = {name: Known(value, 0, math.inf) for name, value in found} | known
+        return {name: known[name] for name in METRICS}
 
     return measure
 
@@ -152,7 +169,7 @@ def _sample(space: SearchSpace, layers: Layers, measure: Measure, seed: int) -> 
     chooser = Recorder(inner)
     candidate = space.sample(chooser, layers)
     broken = tuple(space.broken(chooser.params, layers))
-    return Sample(candidate, chooser.params, measure(candidate.plan), broken)
+    return Sample(candidate, chooser.params, measure(candidate), broken)
 
 
 def find_notes(

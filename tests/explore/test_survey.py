@@ -1,10 +1,18 @@
+import math
+
 import pytest
 
+from autocompress.api import compress
+from autocompress.compression import L1Penalty, LowRank
+from autocompress.compression.estimate import Known
 from autocompress.data import DataSpec, stand_in
 from autocompress.errors import ConfigError, UnknownName
 from autocompress.explore.counting import Count
 from autocompress.explore.survey import find_notes, survey, without_training
+from autocompress.explore.trial import TrialContext
 from autocompress.models import build
+from autocompress.plan import Plan, Task
+from autocompress.recipe import Candidate, Direct
 from tests.explore.toys import LAYERS, NET, Replay, space
 
 TEXT = """
@@ -19,8 +27,8 @@ constraints: [conv1.scheme == prune]
 """
 
 
-def measure(plan):
-    return {"bytes": 100.0 * len(plan.tasks)}
+def measure(candidate):
+    return {"bytes": Known.exactly(100 * len(candidate.plan.tasks))}
 
 
 def test_layers_choices_and_samples_of_a_space():
@@ -31,11 +39,11 @@ def test_layers_choices_and_samples_of_a_space():
     assert (found.plans, found.total.log10) == (Count(8, 808), pytest.approx(2.907, abs=1e-3))
     assert [layer.name for layer in found.dense] == ["fc2"]
     assert found.notes == ()
-    assert found.reference == {"bytes": 0.0}
+    assert found.reference == {"bytes": Known.exactly(0)}
     for sample in found.samples:
         assert space(TEXT).sample(Replay(sample.params), LAYERS) == sample.candidate
         dense = sample.params["conv*.scheme"] == "dense"
-        assert sample.metrics == {"bytes": 100.0 if dense else 300.0}
+        assert sample.metrics == {"bytes": Known.exactly(100 if dense else 300)}
         assert sample.broken == (("conv1.scheme == prune",) if dense else ())
     # drawn by the weights
     assert 1 <= sum(bool(sample.broken) for sample in found.samples) <= 8
@@ -47,13 +55,26 @@ def test_samples_depend_on_the_seed_alone():
     assert first.samples != other.samples
 
 
-def test_bytes_and_flops_of_samples_need_no_data_files(tmp_path):
+def metrics_of(plan, tmp_path):
     data = stand_in(DataSpec(name="digits", root=str(tmp_path)))
     model = build("digits-cnn", data)
-    found = survey(space(TEXT), model, without_training(model, data), samples=2)
-    for sample in found.samples:
-        assert 0 < sample.metrics["bytes"] < found.reference["bytes"]
-        assert 0 < sample.metrics["flops"] <= found.reference["flops"]
+    compressed = compress(model, plan, Direct(), data)
+    told = without_training(model, data)(Candidate(plan, Direct()))
+    return told, TrialContext(model, data).measure(("bytes", "flops"), compressed)
+
+
+def test_bytes_and_flops_of_samples_need_no_data_files(tmp_path):
+    told, real = metrics_of(Plan([Task("fc1", ["fc1.weight"], LowRank(4))]), tmp_path)
+    assert told["bytes"].value == pytest.approx(real["bytes"], rel=0.01)
+    assert told["bytes"].error < 0.01
+    assert told["flops"].value == real["flops"]
+
+
+def test_what_shapes_do_not_tell_is_told_by_direct_compression(tmp_path):
+    scheme = L1Penalty(alpha=0.01)
+    told, real = metrics_of(Plan([Task("fc1", ["fc1.weight"], scheme)]), tmp_path)
+    assert {name: known.value for name, known in told.items()} == real
+    assert told["bytes"].error == math.inf
 
 
 def notes(layers):

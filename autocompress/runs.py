@@ -27,6 +27,7 @@ SAME = (
     "metrics",
     "seed",
     "sampler",
+    "halving",
     "continuation",
 )
 """Keys of a sweep that make it another sweep when they change; the others may be changed freely."""

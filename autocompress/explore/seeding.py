@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from autocompress.compression import Dense
 from autocompress.explore.rules import Group, Layers
 from autocompress.explore.schemes import Option
+from autocompress.explore.sensible import sensible_recipe
 from autocompress.explore.space import SearchSpace
 from autocompress.layers import LayerInfo
 from autocompress.plan import Plan, Task
@@ -24,7 +26,7 @@ class Seed:
     """A candidate to try before the sampler takes over.
 
     Attributes:
-        origin: ``"dense"`` or ``"uniform"``.
+        origin: Who proposes it, one of :data:`~autocompress.explore.record.ORIGINS`.
         params: The search space parameters that give the candidate.
         candidate: The candidate.
     """
@@ -80,36 +82,62 @@ def make_seeds(space: SearchSpace, layers: Layers, trials: int) -> list[Seed]:
 
     The uncompressed model, where the space has it; then each scheme on all layers that offer it,
     with every range at its middle, then at a quarter, three quarters and so on (a layer that does
-    not offer the scheme stays dense if it may, and else takes its first one). Recipe ranges are
-    taken at their middle, choices of a recipe at the first. All are points of the space, so that
-    samplers learn from them.
+    not offer the scheme stays dense if it may, and else takes its first one). All have the same
+    recipe, see :mod:`autocompress.explore.sensible`. All are points of the space, so that samplers
+    learn from them.
 
     Args:
         space: The space.
         layers: The model's layers.
         trials: How many trials are planned.
     """
-    groups = space.groups(layers)
-    checker = space.checker(layers)
-    seeds: list[Seed] = []
-    for seed in _all(space, groups):
-        if len(seeds) >= trials // _SHARE:
+    found = itertools.chain(dense_seed(space, layers), uniform_seeds(space, layers))
+    return different(found, trials // _SHARE)
+
+
+def different(seeds: Iterable[Seed], most: int) -> list[Seed]:
+    """Return the first so many seeds of different candidates."""
+    kept: list[Seed] = []
+    for seed in seeds:
+        if len(kept) >= most:
             break
-        new = all(seed.candidate != other.candidate for other in seeds)
-        if new and not checker.broken(seed.params):
-            seeds.append(seed)
-    return seeds
+        if all(seed.candidate != other.candidate for other in kept):
+            kept.append(seed)
+    return kept
 
 
-def _all(space: SearchSpace, groups: Sequence[Group]) -> Iterator[Seed]:
+def dense_seed(space: SearchSpace, layers: Layers) -> Iterator[Seed]:
+    """Yield the uncompressed model, where the space has it."""
+    groups = space.groups(layers)
     least = [_dense(group) for group in groups]
     if all(least):
         yield _seed("dense", space, groups, [found for found in least if found])
+
+
+def uniform_seeds(
+    space: SearchSpace,
+    layers: Layers,
+    *,
+    only: str | None = None,
+    but: str | None = None,
+    origin: str = "uniform",
+) -> Iterator[Seed]:
+    """Yield each scheme on all layers that offer it, at the middle of its ranges, then elsewhere.
+
+    Args:
+        space: The space.
+        layers: The model's layers.
+        only: Name of a scheme: options of others are left out.
+        but: The same: its options are left out.
+        origin: What the seeds are called.
+    """
+    groups = space.groups(layers)
+    least = [_dense(group) for group in groups]
     labels = {
         option.label: None
         for group in groups
         for option in group.options
-        if option.node.scheme != "dense"
+        if option.node.scheme not in ("dense", but) and only in (None, option.node.scheme)
     }
     for level in _LEVELS:
         for label in labels:
@@ -118,7 +146,7 @@ def _all(space: SearchSpace, groups: Sequence[Group]) -> Iterator[Seed]:
                 (label, level) if has else (found or (group.options[0].label, level))
                 for has, found, group in zip(offered, least, groups, strict=True)
             ]
-            yield _seed("uniform", space, groups, picks)
+            yield _seed(origin, space, groups, picks)
 
 
 def _seed(
@@ -128,8 +156,8 @@ def _seed(
     tasks: list[Task] = []
     for group, (label, level) in zip(groups, picks, strict=True):
         tasks += group.sample(_Level(label, level, params))
-    recipe = space.recipe.sample(_Level("", 0.5, params))
-    return Seed(origin, params, Candidate(Plan(tasks), recipe))
+    recipe, given = sensible_recipe(space)
+    return Seed(origin, params | given, Candidate(Plan(tasks), recipe))
 
 
 def _dense(group: Group) -> tuple[str, float] | None:

@@ -12,7 +12,9 @@ layers:
   - match: "conv*"
     schemes:
       - {scheme: dense}
-      - {scheme: prune, density: {low: 0.05, high: 0.5, log: true}, weighting: {choice: [identity, fisher]}}
+      - scheme: prune
+        density: {low: 0.05, high: 0.5, log: true}
+        weighting: {choice: [identity, fisher]}
   - match: "*"
     schemes:
       - {scheme: uniform, bits: {low: 2, high: 8}, per: {choice: [tensor, channel]}}

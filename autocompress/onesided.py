@@ -24,12 +24,16 @@ from autocompress.explore.space import SearchSpace
 from autocompress.explore.trial import TrialContext
 from autocompress.layers import find_layers
 from autocompress.limits import Limits
+from autocompress.plan import Plan
 from autocompress.recipe import Candidate, Direct
 from autocompress.sensitivity.knapsack import Items, solve
+from autocompress.sensitivity.levels import Pick, make_picks
 from autocompress.sensitivity.table import Sensitivity
 
 _SOLUTIONS = 150
 """Solutions of the knapsack that are looked at more closely."""
+_LEVELS = 24
+"""Positions in a range that the knapsack chooses from; between those measured it interpolates."""
 _STARTS = 24
 """Points of the path among which the one is sought where no training is needed."""
 _UNIFORM = 400
@@ -127,20 +131,60 @@ class Predictor:
     def openings(self) -> list[Params]:
         """Return parameters of candidates from small to large, with one recipe."""
         uniform = [dict(seed.params) for seed in self._uniform]
-        rows = [self._table.of(group) for group in self._table.groups]
-        bits = [np.array([row.bits for row in group]) for group in rows]
-        losses = [np.array([row.cost for row in group]) for group in rows]
-        solved = solve([Items(b, x) for b, x in zip(bits, losses, strict=True)])
-        places = np.log(np.maximum(solved.bits, 1.0))
+        found: dict[str, list[tuple[Params, float, float]]] = {}
+        for pick in make_picks(self._space, self._layers, levels=_LEVELS):
+            found.setdefault(pick.group, []).append((pick.params, *self._cost(pick)))
+        groups = list(found.values())
+        try:
+            items = [
+                Items(np.array([size for _, size, _ in group]), np.array([x for _, _, x in group]))
+                for group in groups
+            ]
+            solved = solve(items)
+        except ConfigError:  # sizes or losses of a group are not known
+            return uniform
+        places = np.log(np.maximum(solved.bits + self._whole, 1.0))
         wanted = np.linspace(places[0], places[-1], min(_SOLUTIONS, len(solved)))
         index = sorted({int(np.abs(places - place).argmin()) for place in wanted})
         knapsack: list[Params] = []
         for picks in solved.take(np.array(index)).picks:
             params = dict(self._recipe)
-            for group, pick in zip(rows, picks, strict=True):
-                params |= group[int(pick)].params
+            for group, pick in zip(groups, picks, strict=True):
+                params |= group[int(pick)][0]
             knapsack.append(params)
         return knapsack + uniform
+
+    def _cost(self, pick: Pick) -> tuple[float, float]:
+        """Return how much larger a model is, and its loss, for one choice and nothing else."""
+        others = {k: v for rows in self._first.values() for k, v in rows.items()}
+        own = {k: v for k, v in others.items() if not k.startswith(f"{pick.group}.")}
+        try:
+            loss, bits = self._table.parts(own | pick.params)[pick.group]
+        except ConfigError:  # a choice that was not measured
+            return math.inf, math.inf
+        told = self._sizes.of(Plan(pick.tasks))
+        if self.minimize in told:
+            return told[self.minimize].value - self._whole, loss
+        if self.minimize != "bytes":
+            return math.inf, loss
+        return (bits - self._dense[pick.group]) / 8, loss
+
+    @cached_property
+    def _whole(self) -> float:
+        """The size of the uncompressed model."""
+        told = self._sizes.of(Plan([]))
+        return told[self.minimize].value if self.minimize in told else 0.0
+
+    @cached_property
+    def _first(self) -> dict[str, Params]:
+        """Some choice of each group."""
+        return {group: self._table.of(group)[0].params for group in self._table.groups}
+
+    @cached_property
+    def _dense(self) -> dict[str, float]:
+        """Bits of each group's weights as they are."""
+        groups = self._space.groups(self._layers)
+        return {g.name: 32.0 * sum(math.prod(x.shape) for x in g.layers) for g in groups}
 
     def why_none(self) -> str:
         """Say which limits no candidate met so far is within, and what comes nearest."""

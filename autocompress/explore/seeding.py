@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autocompress.compression import Dense
+from autocompress.explore.constraints import Checker
 from autocompress.explore.rules import Group, Layers
 from autocompress.explore.schemes import Option
 from autocompress.explore.sensible import sensible_recipe
@@ -92,16 +93,17 @@ def make_seeds(space: SearchSpace, layers: Layers, trials: int) -> list[Seed]:
         trials: How many trials are planned.
     """
     found = itertools.chain(dense_seed(space, layers), uniform_seeds(space, layers))
-    return different(found, trials // _SHARE)
+    return usable(found, space.checker(layers), trials // _SHARE)
 
 
-def different(seeds: Iterable[Seed], most: int) -> list[Seed]:
-    """Return the first so many seeds of different candidates."""
+def usable(seeds: Iterable[Seed], checker: Checker, most: int) -> list[Seed]:
+    """Return the first so many seeds that are different candidates and keep the constraints."""
     kept: list[Seed] = []
     for seed in seeds:
         if len(kept) >= most:
             break
-        if all(seed.candidate != other.candidate for other in kept):
+        new = all(seed.candidate != other.candidate for other in kept)
+        if new and not checker.broken(seed.params):
             kept.append(seed)
     return kept
 

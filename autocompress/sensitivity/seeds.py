@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from autocompress.explore.choosers import Fixed
 from autocompress.explore.rules import Layers
-from autocompress.explore.seeding import Seed, dense_seed, different, uniform_seeds
+from autocompress.explore.seeding import Seed, dense_seed, uniform_seeds, usable
 from autocompress.explore.sensible import Sensible, sensible_recipe
 from autocompress.explore.space import SearchSpace
 from autocompress.plan import Plan
@@ -49,12 +48,15 @@ def sensitivity_seeds(space: SearchSpace, layers: Layers, table: Sensitivity, n:
     frontier = solve_table(table)
     recipe, given = sensible_recipe(space)
     groups = space.groups(layers)
-    seeds = []
-    for picks in frontier.picks[spread(frontier, n, table)]:
-        params = params_of(table, picks.tolist())
-        tasks = [task for group in groups for task in group.sample(Fixed(params, Sensible()))]
-        seeds.append(Seed("knapsack", {**params, **given}, Candidate(Plan(tasks), recipe)))
-    return seeds
+
+    def found() -> Iterator[Seed]:
+        # where constraints may take some away, there are more to take their place
+        for picks in frontier.picks[spread(frontier, 4 * n if space.constraints else n, table)]:
+            params = params_of(table, picks.tolist())
+            tasks = [task for group in groups for task in group.sample(Fixed(params, Sensible()))]
+            yield Seed("knapsack", {**params, **given}, Candidate(Plan(tasks), recipe))
+
+    return usable(found(), space.checker(layers), n)
 
 
 def make_seeds(space: SearchSpace, layers: Layers, table: Sensitivity, trials: int) -> list[Seed]:
@@ -71,13 +73,13 @@ def make_seeds(space: SearchSpace, layers: Layers, table: Sensitivity, trials: i
         trials: How many trials are planned.
     """
     few = min(FEW, trials // OTHERS)
-    found = itertools.chain(
-        dense_seed(space, layers) if trials >= KNAPSACK else (),
-        sensitivity_seeds(space, layers, table, min(MOST, trials // KNAPSACK)),
-        itertools.islice(uniform_seeds(space, layers, but=RANKS), few),
-        itertools.islice(uniform_seeds(space, layers, only=RANKS, origin=RANKS), few),
-    )
-    return different(found, trials)
+    checker = space.checker(layers)
+    return [
+        *usable(dense_seed(space, layers), checker, trials // KNAPSACK),
+        *sensitivity_seeds(space, layers, table, min(MOST, trials // KNAPSACK)),
+        *usable(uniform_seeds(space, layers, but=RANKS), checker, few),
+        *usable(uniform_seeds(space, layers, only=RANKS, origin=RANKS), checker, few),
+    ]
 
 
 def solve_table(table: Sensitivity) -> Frontier:

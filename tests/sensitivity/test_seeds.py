@@ -1,5 +1,6 @@
 import numpy as np
 
+from autocompress.explore.space import SearchSpace
 from autocompress.layers import find_layers
 from autocompress.sensitivity.knapsack import Frontier
 from autocompress.sensitivity.seeds import make_seeds, sensitivity_seeds, solve_table, spread
@@ -63,3 +64,10 @@ def test_ranks_are_learned_where_the_space_has_them(digits, digits_cnn):
     assert origins[-4:] == ["uniform"] * 2 + ["rank-selection"] * 2
     assert set(origins[1:-4]) == {"knapsack"}
     assert "rank-selection" in str(seeds[-1].candidate.plan)
+
+
+def test_seeds_keep_the_constraints(table, toy, digits_cnn):
+    chosen = SearchSpace("toy", toy.rules, toy.recipe, constraints=["conv1.scheme == dense"])
+    seeds = make_seeds(chosen, find_layers(digits_cnn), table, 24)
+    assert seeds
+    assert {seed.params["conv1.scheme"] for seed in seeds} == {"dense"}

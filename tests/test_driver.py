@@ -171,6 +171,19 @@ def test_trials_rejected_before_training_cost_nothing(start):
     assert driver.tally.counts()["infeasible"] == len(rejected)
 
 
+def test_trials_that_break_a_constraint_are_never_submitted(start):
+    executor = Fake()
+    chosen = SearchSpace("thin", WIDE.rules, WIDE.recipe, constraints=["all.density < 0.5"])
+    driver, study = start(chosen, executor, total=6)
+    driver.run()
+    assert len(executor.seen) == 6
+    assert all(density(job) < 0.5 for job in executor.seen)
+    rejected = [r for r in study.records() if r.status is Status.INFEASIBLE]
+    assert rejected
+    assert {r.message for r in rejected} == {"constraint 'all.density < 0.5' is broken"}
+    assert driver.tally.counts()["infeasible"] == len(rejected)
+
+
 def test_nothing_is_lost_or_repeated_after_an_interrupt(start, tmp_path):
     class Interrupting(Fake):
         def poll(self, timeout):

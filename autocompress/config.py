@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 from torch import nn
 
 from autocompress import yamlio
 from autocompress.analysis import parse_quantity
+from autocompress.analysis.onesided import Goal
 from autocompress.catalog import OBJECTIVES, find
 from autocompress.compression.extension import extensions
 from autocompress.data import Data
@@ -25,6 +26,10 @@ from autocompress.settings import Settings
 
 RESULTS = ("resolved", "metrics")
 """Keys of a run's ``sweep.yaml`` that say what became of it, not what was asked for."""
+
+
+TARGET_TRIALS = 10
+"""Trials of a search for a target, unless said otherwise."""
 
 
 def _default_jobs() -> int:
@@ -42,11 +47,18 @@ class Sweep(Settings):
         space: What is searched: a name (``autocompress list spaces``), the path of a YAML file, its
             content, or a search space.
         objectives: What is optimized: the same, see ``autocompress list objectives``.
-        trials: Trials in all, those told in advance (dense, uniform) included.
+        target: What a metric has to reach, such as ``"accuracy>=ref-0.5%"``: the search is then
+            for the smallest model that does, see ``docs/search.md``; None for a whole front.
+        minimize: With a target, the metric to make small; bytes unless said otherwise.
+        trials: Trials in all, those told in advance (dense, uniform) included; 24, or 10 with a
+            target.
         jobs: Trials that run at a time, each in a process of its own; 0 runs them one by one in
             this process, to debug.
         seed: Seed of the search and its trials. Reference and data splits do not depend on it.
         out: Folder of the run; None for ``runs/DATA-TIME``.
+        seeding: What is tried first: ``"sensitivity"`` for candidates along the frontier that
+            sensitivities foretell, see :mod:`autocompress.sensitivity`; ``"uniform"`` for the same
+            compression of all layers; ``"none"``; ``"auto"`` for the first where that is cheap.
         sampler: Who proposes candidates.
         continuation: Whether a trial starts from the end of a finished one whose plan is near, if
             there is one, rather than from the reference.
@@ -70,10 +82,13 @@ class Sweep(Settings):
     data_root: str | None = None
     space: str | Path | dict[str, Any] | SearchSpace = "mixed"
     objectives: str | Path | dict[str, Any] | Objectives = "accuracy-size"
+    target: str | None = None
+    minimize: str | None = None
     trials: PositiveInt = 24
     jobs: NonNegativeInt = Field(default_factory=_default_jobs)
     seed: NonNegativeInt = 0
     out: Path | None = None
+    seeding: Literal["auto", "sensitivity", "uniform", "none"] = "auto"
     sampler: Literal["auto", "tpe", "nsga2", "gp", "random"] = "auto"
     continuation: bool = False
     repeats: NonNegativeInt = 0
@@ -84,6 +99,22 @@ class Sweep(Settings):
     limits: dict[str, float] = Field(default_factory=dict)
     latency: LatencySettings = LatencySettings()
     metrics: tuple[Metric, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_sided(cls, values: Any) -> Any:
+        """Fill in what follows from a target; refuse what makes no sense without one."""
+        if not isinstance(values, Mapping):
+            return values
+        if values.get("target") is None:
+            if values.get("minimize") is not None:
+                raise ConfigError(
+                    f"minimize = {values['minimize']!r}: say what must be reached all the "
+                    f"same, as in target = 'accuracy>=ref-0.5%'"
+                )
+            return values
+        goal = Goal.parse(values["target"], values.get("minimize"))
+        return {"trials": TARGET_TRIALS, **values, "minimize": goal.minimize}
 
     @field_validator("data_root", mode="before")
     @classmethod

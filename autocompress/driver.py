@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from autocompress.analysis.text import plan_summary
 from autocompress.executors import DoneEvent, Executor
@@ -27,6 +27,9 @@ Precheck = Callable[[PendingTrial], TrialRecord | None]
 Judge = Callable[[TrialRecord], TrialRecord]
 """Returns a finished trial, infeasible instead of complete if it breaks a limit of the sweep."""
 
+Enough = Callable[[Sequence[TrialRecord]], bool]
+"""Returns whether a sweep may end before it has its trials."""
+
 
 class Driver:
     """Keeps an executor busy until a study has its trials.
@@ -45,6 +48,7 @@ class Driver:
         precheck: See :data:`Precheck`.
         judge: See :data:`Judge`.
         halver: Who stops trials that fall behind; nobody by default.
+        enough: Whether no other trial is worth its time, given all trials; never by default.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Driver:
         precheck: Precheck = lambda pending: None,
         judge: Judge = lambda record: record,
         halver: Halver | None = None,
+        enough: Enough = lambda records: False,
     ) -> None:
         self.study = study
         self.executor = executor
@@ -68,6 +73,7 @@ class Driver:
         self.precheck = precheck
         self.judge = judge
         self.halver = halver
+        self.enough = enough
         ended = [record for record in study.records() if record.status.finished]
         self.tally = Tally(study.objectives, total, ended)
         self._again = deque(study.pending())
@@ -99,7 +105,9 @@ class Driver:
 
     def _wanted(self) -> bool:
         waiting = sum(len(twins) for twins in self._twins.values())
-        return self.tally.spent + len(self._running) + waiting < self.tally.total
+        if self.tally.spent + len(self._running) + waiting >= self.tally.total:
+            return False
+        return not self.enough(self.study.records())
 
     def _dispatch(self, pending: PendingTrial) -> None:
         """Answer a trial if that is possible without running it, and else have it run."""

@@ -27,6 +27,8 @@ SAME = (
     "metrics",
     "seed",
     "sampler",
+    "target",
+    "minimize",
     "halving",
     "continuation",
 )

@@ -13,11 +13,12 @@ from torch import nn
 from autocompress import data as datasets
 from autocompress import models
 from autocompress.analysis import format_value
+from autocompress.analysis.onesided import Goal
 from autocompress.api import compress
 from autocompress.compressed import load
 from autocompress.config import Sweep
 from autocompress.data import Data
-from autocompress.driver import Driver
+from autocompress.driver import Driver, Enough
 from autocompress.errors import RunError, unknown
 from autocompress.executors import Executor
 from autocompress.executors.local import LocalExecutor
@@ -32,10 +33,12 @@ from autocompress.layers import find_layers
 from autocompress.limits import Limits
 from autocompress.metrics import METRICS
 from autocompress.observer import Observer
+from autocompress.onesided import make_onesided
 from autocompress.plan import Plan
 from autocompress.recipe import Candidate, Direct
 from autocompress.repeats import Repeater
 from autocompress.runs import RunFolder
+from autocompress.sensitivity.cache import sensitivity
 from autocompress.storage import atomic
 
 _ALWAYS = ("accuracy", "loss", "bytes", "ratio", "nonzeros", "params", "flops")
@@ -57,9 +60,14 @@ class Session:
                 raise unknown("metric", name, metrics, where=f"objectives {objectives.name!r}")
         if sweep.halving is not None:
             halving.check(objectives, metrics)
+        self.goal = None
+        if sweep.target is not None:
+            self.goal = Goal.parse(sweep.target, sweep.minimize)
+            self.goal.check(metrics)
         self.limits = Limits(objectives, sweep.limits, metrics)
         own = (metric.name for metric in sweep.metrics)
-        needed = (*objectives.names, *self.limits.metrics, *own, *_ALWAYS)
+        goal = (self.goal.target.metric, self.goal.minimize) if self.goal else ()
+        needed = (*objectives.names, *self.limits.metrics, *goal, *own, *_ALWAYS)
         self.metrics = tuple(dict.fromkeys(needed))
 
     def load(self) -> None:
@@ -131,7 +139,10 @@ class Session:
             trials=sweep.trials,
             sweep={k: v for k, v in sweep.to_dict().items() if k not in ("space", "objectives")},
         )
-        seeds = make_seeds(self.space, find_layers(self.model), sweep.trials)
+        if self.goal is not None:
+            self.goal.target.value(reference)  # a bound that cannot be is told before any trial
+        layers = find_layers(self.model)
+        seeds = [] if self.goal else make_seeds(self.space, layers, sweep.trials)
         return Study.create(self.run.path, setup, self.model, seeds=seeds)
 
     def measure_reference(self) -> dict[str, float]:
@@ -150,6 +161,7 @@ class Session:
 
     def drive(self, study: Study) -> None:
         """Run the trials."""
+        enough = self.prepare_target(study)
         with self.executor() as executor:
             driver = Driver(
                 study,
@@ -161,6 +173,7 @@ class Session:
                 precheck=lambda pending: self.limits.precheck(pending, self.context),
                 judge=self.limits.judge,
                 halver=self.halver(study),
+                enough=enough,
             )
             self.observer.begin(self.title(study), self.run.path, driver.tally)
             driver.run()
@@ -177,6 +190,24 @@ class Session:
             metrics=self.metrics,
             observer=self.observer,
         ).run()
+
+    def prepare_target(self, study: Study) -> Enough:
+        """Have a search for a target propose the trials; return what tells that it may end."""
+        ran = sum(r.status.finished and r.folder is not None for r in study.records())
+        if self.goal is None or ran >= self.sweep.trials:
+            return lambda records: False
+        self.observer.phase("measuring sensitivities (or taking them from the cache)")
+        proposer = make_onesided(
+            self.goal,
+            context=self.context,
+            space=self.space,
+            table=sensitivity(self.model, self.data, self.space),
+            reference=study.reference,
+            limits=self.limits,
+            seed=self.sweep.seed,
+        )
+        study.proposer = proposer
+        return proposer.enough
 
     def halver(self, study: Study) -> halving.Halver | None:
         """Return who stops trials that fall behind; None without halving."""

@@ -30,7 +30,8 @@ def search(sweep: Sweep | None = None, *, observer: Observer | None = None) -> S
             on a terminal. Nobody by default.
 
     Returns:
-        The study: ``study.front()``, ``study.records()``, ``study.path``.
+        The study: ``study.front()``, ``study.records()``, ``study.path``; with a target,
+        ``study.found()``.
 
     Raises:
         ConfigError, SchemeError: a setting that cannot be used, or a space that does not fit.
@@ -149,6 +150,10 @@ def _report(
 
 def _notes(study: Study, paths: ReportPaths) -> list[str]:
     notes = [f"problem: {problem}" for problem in paths.problems]
-    notes.append(f"hypervolume {study.front().hypervolume():.6g}")
+    found = study.found()
+    if found is None:
+        notes.append(f"hypervolume {study.front().hypervolume():.6g}")
+    else:
+        notes += found.reason.splitlines()
     notes.append(f"report: {paths.index}")
     return notes

@@ -48,7 +48,8 @@ def best(
     """Show the best trial under a budget, or why there is none (exit code 1).
 
     Limits are --max-METRIC and --min-METRIC, for any metric of the trials. A value may be relative
-    to the uncompressed model's: ref-0.5%, ref*0.1, ref/20.
+    to the uncompressed model's: ref-0.5%, ref*0.1, ref/20. Without limits, a search for a target
+    gives what it was for.
 
     **Examples**
 
@@ -65,6 +66,10 @@ def best(
     from autocompress.summaries import show_trial
 
     with Study.load(run) as study:
+        searched = study.found()
+        if searched is not None and not limits and by is None:  # what it was run for
+            limits = {searched.goal.target.metric: (searched.goal.target.operator, searched.bound)}
+            by = searched.goal.minimize
         answer = find(study.records(), study.objectives, limits, by=by, reference=study.reference)
         if answer.record is None:
             typer.echo(answer.reason)

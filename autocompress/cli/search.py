@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autocompress.cli.guard import guarded, interruptible
+
+if TYPE_CHECKING:
+    from autocompress.explore.study import Study
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
@@ -39,7 +42,22 @@ def search(
         str | None,
         typer.Option(help="autocompress list objectives, or a YAML file \\[accuracy-size]"),
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials in all \\[24]")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC>=VALUE",
+            help="What must be reached, such as 'accuracy>=ref-0.5%': search for the smallest "
+            "model that does instead of for a front.",
+            show_default=False,
+        ),
+    ] = None,
+    minimize: Annotated[
+        str | None,
+        typer.Option(help="With --target: the metric to make small \\[bytes]", show_default=False),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials in all \\[24, or 10 with --target]")
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -107,6 +125,7 @@ def search(
     * autocompress search
     * autocompress search --model lenet300 --data mnist --data-root DIR --trials 60 --out runs/mnist
     * autocompress search --space quantize --limit bytes=10KB
+    * autocompress search --target "accuracy>=ref-0.5%" --minimize bytes
     * autocompress search sweep.yaml --set seed=1 --out runs/again
     """
     flags = {
@@ -115,6 +134,8 @@ def search(
         "data_root": data_root,
         "space": space,
         "objectives": objectives,
+        "target": target,
+        "minimize": minimize,
         "trials": trials,
         "jobs": jobs,
         "seed": seed,
@@ -139,7 +160,7 @@ def search(
     folder = sweep.out or default_folder(sweep)
     sweep = sweep.model_copy(update={"out": folder})
     with interruptible(folder, lambda: (folder / "sweep.yaml").exists()):
-        run(sweep, observer=_observer(quiet)).close()
+        _end(run(sweep, observer=_observer(quiet)))
 
 
 @guarded
@@ -176,7 +197,15 @@ def resume(
             repeats=repeats,
             observer=_observer(quiet),
         )
-        study.close()
+        _end(study)
+
+
+def _end(study: Study) -> None:
+    """Close a study; end with exit code 1 if it was searched for a target nothing reaches."""
+    with study:
+        found = study.found()
+    if found is not None and not found:
+        raise typer.Exit(1)
 
 
 def _observer(quiet: bool) -> Any:

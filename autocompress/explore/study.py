@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,6 +37,7 @@ from autocompress.recipe import Candidate
 if TYPE_CHECKING:
     from autocompress.analysis.front import Front
 
+    from autocompress.analysis.onesided import Found
 _TEST = "test:"
 _NOTE = "note:"
 
@@ -221,6 +222,16 @@ class Study:
 
         They keep number, candidate and seed.
         """
+    def found(self) -> Found | None:
+        """Return what a search for a target has found so far; None for a search of the front."""
+        target = self.setup.sweep.get("target")
+        if target is None:
+            return None
+        from autocompress.analysis.onesided import Goal, answer
+
+        goal = Goal.parse(target, self.setup.sweep.get("minimize"))
+        return answer(self.records(), self.objectives, goal, self.reference)
+
         trials = self._mirror.trials()
         return [PendingTrial.read(trial) for trial in trials if trial.state == TrialState.RUNNING]
 

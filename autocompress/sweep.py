@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autocompress.config import Sweep
 from autocompress.errors import RunError
+from autocompress.explore.halving import saved_text
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
 from autocompress.observer import Observer
@@ -155,5 +156,7 @@ def _notes(study: Study, paths: ReportPaths) -> list[str]:
         notes.append(f"hypervolume {study.front().hypervolume():.6g}")
     else:
         notes += found.reason.splitlines()
+    if text := saved_text(study.records()):
+        notes.append(text)
     notes.append(f"report: {paths.index}")
     return notes

@@ -241,3 +241,14 @@ def saved(records: Iterable[TrialRecord]) -> tuple[int, int, int]:
             each = record.epochs / steps if steps > 0 else 1 if told == "auto" else told
             left_out += round((recipe["mu"]["steps"] - steps) * each)
     return stopped, done, left_out
+
+
+def saved_text(records: Iterable[TrialRecord]) -> str:
+    """Return what halving saved as a sentence; empty if it stopped no trial."""
+    stopped, done, left_out = saved(records)
+    if not stopped:
+        return ""
+    return (
+        f"halving stopped {stopped} trials and saved {left_out} of {done + left_out} epochs "
+        f"({100 * left_out / max(1, done + left_out):.0f} %)"
+    )

@@ -6,7 +6,16 @@ from torch import nn
 
 from autocompress.compression import L1Penalty, Prune
 from autocompress.errors import ConfigError
-from autocompress.explore.halving import Halver, Halving, check, crowding, saved, step_of, survives
+from autocompress.explore.halving import (
+    Halver,
+    Halving,
+    check,
+    crowding,
+    saved,
+    saved_text,
+    step_of,
+    survives,
+)
 from autocompress.explore.objectives import Objective, Objectives
 from autocompress.explore.record import Status, TrialRecord
 from autocompress.lc import StepRecord
@@ -211,3 +220,5 @@ def test_epochs_saved_are_those_of_the_steps_left_out():
     part = dataclasses.replace(full, status=Status.PRUNED, epochs=6, course=((0.1, 1.0, 9),) * 4)
     twin = dataclasses.replace(part, folder=None, epochs=0, course=())
     assert saved([full, part, twin]) == (1, 26, 14)
+    assert saved_text([full, part]) == "halving stopped 1 trials and saved 14 of 40 epochs (35 %)"
+    assert saved_text([full]) == ""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autocompress.analysis.hypervolume import Points, hypervolume, nondominated
 from autocompress.analysis.knee import knee
+from autocompress.analysis.noise import Noise, measure_noise
 from autocompress.analysis.query import Answer, Limits, best
 from autocompress.analysis.text import plan_text
 from autocompress.analysis.units import format_value
 from autocompress.explore.objectives import Objective, Objectives
 from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.repeats import Repeat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +34,7 @@ class Front:
         reference: Metrics of the uncompressed model.
         considered: All trials the front was taken from, by number.
         ranked: Those of them that could be ranked, by number.
+        noise: What runs under other seeds say of it; None if there are none.
     """
 
     records: tuple[TrialRecord, ...]
@@ -40,6 +43,7 @@ class Front:
     reference: Mapping[str, float] = field(default_factory=dict)
     considered: tuple[TrialRecord, ...] = ()
     ranked: tuple[TrialRecord, ...] = ()
+    noise: Noise | None = None
 
     @classmethod
     def from_records(
@@ -73,6 +77,14 @@ class Front:
         order = sorted(np.flatnonzero(on_front), key=lambda row: float(points[row, 0]))
         members = tuple(ranked[row] for row in order)
         return cls(members, left_out, objectives, dict(reference or {}), considered, tuple(ranked))
+
+    def with_repeats(self, repeats: Mapping[int, Sequence[Repeat]]) -> Front:
+        """Return the front with what repeats say of it; its members stay the same.
+
+        Args:
+            repeats: Runs under other seeds, by trial number.
+        """
+        return replace(self, noise=measure_noise(self, repeats) if repeats else None)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -111,6 +123,8 @@ class Front:
         Columns: ``number``, ``status``, ``origin``, every metric under its own name,
         ``<objective>_vs_reference`` (how many times better than the uncompressed model: reference
         over value when minimized, value over reference when maximized), ``plan``, ``seconds``.
+        With repeats also ``seeds``, ``<objective>_mean``, ``_low`` and ``_high`` (the ends of its
+        confidence interval), ``p_nondominated``: see :mod:`autocompress.analysis.noise`.
         """
         import pandas as pd
 
@@ -125,6 +139,8 @@ class Front:
         for item in self.objectives.items:
             gains: list[object] = [gain(item, record.metrics, self.reference) for record in self]
             columns[f"{item.metric}_vs_reference"] = gains
+        if self.noise is not None:
+            columns |= self.noise.columns([record.number for record in self], self.objectives)
         columns["plan"] = [plan_text(record.candidate) for record in self]
         columns["seconds"] = [record.seconds for record in self]
         return pd.DataFrame(columns)

@@ -29,6 +29,7 @@ from autocompress.explore.objectives import Objectives
 from autocompress.explore.opening import Setup
 from autocompress.explore.proposals import Proposer
 from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.repeats import KEY, Repeat, by_trial
 from autocompress.explore.sampling import derive_seed, make_sampler
 from autocompress.explore.seeding import Seed
 from autocompress.layers import find_layers
@@ -272,10 +273,11 @@ class Study:
         return records
 
     def front(self) -> Front:
-        """Return the Pareto front of the trials so far."""
+        """Return the Pareto front of the trials so far, with its noise if some were repeated."""
         from autocompress.analysis.front import Front
 
-        return Front.from_records(self.records(), self.objectives, self.reference)
+        front = Front.from_records(self.records(), self.objectives, self.reference)
+        return front.with_repeats(self.repeats())
 
     def set_test(self, number: int, value: float) -> None:
         """Remember a trial's accuracy on the test split, which the search never sees."""
@@ -289,6 +291,14 @@ class Study:
     def test(self, number: int) -> float | None:
         """Return a trial's accuracy on the test split, if it is known."""
         return self.tests().get(number)
+
+    def set_repeat(self, repeat: Repeat) -> None:
+        """Remember how a trial came out under another seed; it is no trial of its own."""
+        self.set_note(repeat.key, repeat.to_dict())
+
+    def repeats(self) -> dict[int, tuple[Repeat, ...]]:
+        """Return how trials came out under other seeds, by trial number."""
+        return by_trial(v for k, v in self._notes().items() if k.startswith(KEY))
 
     def set_note(self, key: str, value: Any) -> None:
         """Remember a JSON value that belongs to the run, such as its hardware."""

@@ -55,6 +55,7 @@ class Job:
         metrics: Names of the metrics to measure.
         warm: File of the finished trial to start from, if any; see :mod:`autocompress.lc.warm`.
         keep: Whether to leave such a file for other trials.
+        label: What its log calls it; ``trial NUMBER`` by default.
         until: The L-C step after which it is to end, as ``pruned``; None for the last one.
     """
 
@@ -65,6 +66,7 @@ class Job:
     metrics: tuple[str, ...]
     warm: str | None = None
     keep: bool = False
+    label: str = ""
     until: int | None = None
 
     def __post_init__(self) -> None:
@@ -183,7 +185,8 @@ class _Trial:
     def run(self) -> TrialResult:
         """Compress and measure, turning exceptions into statuses."""
         try:
-            self.log(f"trial {self.job.number} begins, seed {self.job.seed}")
+            label = self.job.label or f"trial {self.job.number}"
+            self.log(f"{label} begins, seed {self.job.seed}")
             return self.finish(self.compress())
         except Exception as error:
             self.log(traceback.format_exc().rstrip())

@@ -13,6 +13,7 @@ from autocompress.analysis.front import Front
 from autocompress.errors import AutocompressError
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.record import TrialRecord
+from autocompress.explore.repeats import Repeat
 from autocompress.report.curves import hypervolume_curve, mu_curves
 from autocompress.report.html import Picture, page
 from autocompress.report.pareto import pareto
@@ -68,6 +69,10 @@ class StudyLike(Protocol):
         """Keep a trial's accuracy on the test split."""
         ...
 
+    def repeats(self) -> Mapping[int, Sequence[Repeat]]:
+        """Return runs of trials under other seeds, by trial number."""
+        ...
+
 
 @dataclass(frozen=True)
 class ReportPaths:
@@ -120,6 +125,7 @@ def build_report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     front = Front.from_records(study.records(), study.objectives, dict(study.reference))
+    front = front.with_repeats(study.repeats())
     plots = 2 + len(pairs(front))
     total = len(front) + plots + 1
 
@@ -208,6 +214,11 @@ def _caption(front: Front, x: str, y: str, tested: Mapping[int, float]) -> str:
         )
     if tested and y in ("accuracy", "error"):
         text += " Hollow: the same models on the test split."
+    if front.noise is not None:
+        text += (
+            f" Bars: {100 * front.noise.level:.0f} % confidence intervals of the mean over seeds; "
+            "the markers are at the search's own seed."
+        )
     return text
 
 

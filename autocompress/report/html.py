@@ -143,6 +143,13 @@ def _front(front: Front, test: Mapping[int, float]) -> str:
     )
     if not len(front):
         return f"{text}<p>The front is empty.</p>"
+    if front.noise is not None:
+        text += (
+            f"<p>Trials on and near the front were run again under other seeds: intervals are "
+            f"Student&#8217;s, for the mean over seeds ({100 * front.noise.level:.0f} %); "
+            f"P(non-dominated) is the probability that no other trial&#8217;s mean dominates. "
+            f"The search chose by the first seed, which is luckier than the others.</p>"
+        )
     table = front_table(front, test, plans=text_of)
     shown = table._replace(rows=table.rows[:_ROWS])
     hidden = len(table.rows) - len(shown.rows)

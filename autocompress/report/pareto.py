@@ -150,6 +150,7 @@ def _draw_points(axes: Axes, info: ParetoInfo) -> None:
         zorder=3,
         label=f"{name}, validation" if tested else name,
     )
+    _draw_bars(axes, info)
     if tested:
         axes.plot(
             info.test.x,
@@ -174,6 +175,26 @@ def _draw_points(axes: Axes, info: ParetoInfo) -> None:
             label="knee",
             zorder=5,
         )
+
+
+def _draw_bars(axes: Axes, info: ParetoInfo) -> None:
+    """Draw a cross for each interval: where its arms meet is the mean."""
+    if not info.bars:
+        return
+    axes.errorbar(
+        [bar.x for bar in info.bars],
+        [bar.y for bar in info.bars],
+        xerr=[[abs(bar.x - bar.x_ends[i]) for bar in info.bars] for i in (0, 1)],
+        yerr=[[abs(bar.y - bar.y_ends[i]) for bar in info.bars] for i in (0, 1)],
+        fmt="none",
+        ecolor=BLUE,
+        elinewidth=0.8,
+        capsize=1.5,
+        capthick=0.8,
+        alpha=0.6,
+        zorder=2,
+        label="95 % interval",
+    )
 
 
 def _draw_reference(axes: Axes, info: ParetoInfo) -> None:

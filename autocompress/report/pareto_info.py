@@ -11,6 +11,7 @@ import numpy as np
 
 from autocompress.analysis.front import Front
 from autocompress.analysis.hypervolume import nondominated
+from autocompress.analysis.noise import Spread
 from autocompress.analysis.units import Kind, quantity
 from autocompress.explore.objectives import Objective
 from autocompress.explore.record import TrialRecord
@@ -40,6 +41,16 @@ class Series(NamedTuple):
     numbers: tuple[int, ...] = ()
 
 
+class Bar(NamedTuple):
+    """A trial's means over its seeds, and the ends of their intervals, in the metrics' units."""
+
+    x: float
+    y: float
+    x_ends: tuple[float, float]
+    y_ends: tuple[float, float]
+    number: int
+
+
 class ParetoInfo(NamedTuple):
     """All a Pareto plot of two objectives says.
 
@@ -57,6 +68,7 @@ class ParetoInfo(NamedTuple):
             metric or break a hard limit.
         limits: The view, ``((x low, x high), (y low, y high))``.
         outside: Number of dominated trials beyond the view.
+        bars: The front's confidence intervals, where trials were run under several seeds.
     """
 
     x: AxisInfo
@@ -70,6 +82,7 @@ class ParetoInfo(NamedTuple):
     statuses: Mapping[str, int]
     limits: tuple[tuple[float, float], tuple[float, float]]
     outside: int
+    bars: tuple[Bar, ...] = ()
 
 
 def pairs(front: Front) -> list[tuple[str, str]]:
@@ -116,7 +129,8 @@ def pareto_info(
     tested = _test_series(on_front, y, test or {})
     knee = front.knee()
     reference = _reference(front, x, y)
-    limits = _view(axis_x, axis_y, on_front, dominated, tested, reference)
+    bars = _bars(front, x, y)
+    limits = _view(axis_x, axis_y, on_front, dominated, tested, reference, bars)
     (left, right), (bottom, top) = limits
     inside = sum(
         left <= a <= right and bottom <= b <= top
@@ -134,6 +148,7 @@ def pareto_info(
         _statuses(front),
         limits,
         len(dominated.x) - inside,
+        bars,
     )
 
 
@@ -199,6 +214,20 @@ def _test_series(front: Series, y: str, test: Mapping[int, float]) -> Series:
     return Series(*(tuple(column) for column in zip(*rows, strict=True))) if rows else Series()
 
 
+def _bars(front: Front, x: str, y: str) -> tuple[Bar, ...]:
+    if front.noise is None:
+        return ()
+    bars = []
+    for record in front:
+        at = float(record.number)
+        across = Spread(at, at, at) if x == TRIAL else front.noise.spread(record.number, x)
+        along = front.noise.spread(record.number, y)
+        if across is not None and along is not None:
+            ends = ((across.low, across.high), (along.low, along.high))
+            bars.append(Bar(across.mean, along.mean, *ends, record.number))
+    return tuple(bars)
+
+
 def _reference(front: Front, x: str, y: str) -> tuple[float | None, float] | None:
     def usable(metric: str) -> bool:
         value = front.reference.get(metric, math.nan)
@@ -224,18 +253,17 @@ def _view(
     dominated: Series,
     test: Series,
     reference: tuple[float | None, float] | None,
+    bars: Sequence[Bar],
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return limits that show the front well; far dominated trials may fall outside."""
+    """Return limits that show the front well; what is far from it may fall outside."""
     core_x, core_y = [*front.x], [*front.y, *test.y]
     if reference is not None:
         core_x += [] if reference[0] is None else [reference[0]]
         core_y += [reference[1]]
+    rest_x = [*dominated.x, *(end for bar in bars for end in bar.x_ends)]
+    rest_y = [*dominated.y, *(end for bar in bars for end in bar.y_ends)]
     few = len(front.x) < 3 or x.metric == TRIAL
     return (
-        view_range(
-            core_x, dominated.x, x.log, whole=few, most=1.0 if x.kind == "fraction" else None
-        ),
-        view_range(
-            core_y, dominated.y, y.log, whole=few, most=1.0 if y.kind == "fraction" else None
-        ),
+        view_range(core_x, rest_x, x.log, whole=few, most=1.0 if x.kind == "fraction" else None),
+        view_range(core_y, rest_y, y.log, whole=few, most=1.0 if y.kind == "fraction" else None),
     )

@@ -67,12 +67,16 @@ def trials_frame(front: Front) -> pd.DataFrame:
     }
     for name in metric_names(records, front.objectives):
         columns[name] = [r.metrics.get(name, math.nan) for r in records]
+    noise: dict[str, list[object]] = {}
+    if front.noise is not None:  # trials near the front were repeated, too
+        noise = front.noise.columns([r.number for r in records], front.objectives)
     columns |= {
         "seconds": [r.seconds for r in records],
         "seed": [r.seed for r in records],
         "digest": [r.digest for r in records],
         "folder": [r.folder or "" for r in records],
         "message": [r.message for r in records],
+        **noise,
         "plan": [plan_text(r.candidate) for r in records],
     }
     return pd.DataFrame(columns)
@@ -94,6 +98,8 @@ def front_table(
     header = ["trial", *(heading(item) for item in items)]
     base = ["reference", *(_cell(item, front.reference, {}) for item in items)]
     left = [False] * len(header)
+    noisy = _noise_header(front)
+    header, base, left = header + noisy, base + [""] * len(noisy), left + [False] * len(noisy)
     if test:
         header, base, left = [*header, "test accuracy"], [*base, ""], [*left, False]
     if plans:
@@ -102,6 +108,7 @@ def front_table(
     for record in front:
         cells = [str(record.number)]
         cells += [_cell(item, record.metrics, front.reference) for item in items]
+        cells += _noise_cells(front, record)
         if test:
             cells.append(format_kind("fraction", test.get(record.number, math.nan)))
         if plans:
@@ -173,6 +180,28 @@ def _cell(item: Objective, metrics: Mapping[str, float], reference: Mapping[str,
     if quantity(item.metric).kind in ("bytes", "count", "time") and math.isfinite(factor):
         text += f" ({format_kind('ratio', factor)})"
     return text
+
+
+def _noise_header(front: Front) -> list[str]:
+    """Return what the columns on repeats are called: objectives that seeds change, then odds."""
+    if front.noise is None:
+        return []
+    level = f"{100 * front.noise.level:.0f} % interval"
+    items = [item for item in front.objectives.items if front.noise.varies(item.metric)]
+    return [*(f"{heading(item)}, {level}" for item in items), "seeds", "P(non-dominated)"]
+
+
+def _noise_cells(front: Front, record: TrialRecord) -> list[str]:
+    noise, cells = front.noise, []
+    if noise is None:
+        return []
+    for name in filter(noise.varies, front.objectives.names):
+        spread = noise.spread(record.number, name)
+        ends = (spread.low, spread.high) if spread else ()
+        cells.append(" to ".join(format_value(name, end) for end in ends))
+    odds = noise.probability.get(record.number, math.nan)
+    seeds = str(noise.seeds.get(record.number, 1))
+    return [*cells, seeds, f"{odds:.2f}" if math.isfinite(odds) else ""]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -35,6 +35,9 @@ class FakeStudy:
     def records(self) -> list[TrialRecord]:
         return list(self._records)
 
+    def repeats(self) -> dict:
+        return {}
+
     def test(self, number: int) -> float | None:
         return self._test.get(number)
 

@@ -161,6 +161,7 @@ class Session:
 
     def drive(self, study: Study) -> None:
         """Run the trials."""
+        study.excess = self.limits.excess
         enough = self.prepare_target(study)
         with self.executor() as executor:
             driver = Driver(

@@ -30,8 +30,8 @@ _MARGIN = 8
 """Bytes that the text of a file may differ by: how a trial ended, and at which step."""
 _DOUBT = 6
 """The same for each task of which some number is only expected."""
-_NO_RECIPE = 96
-"""The same where the recipe is not told: numbers hardly deflate."""
+_NO_RECIPE = 176
+"""The same where the recipe is not told: none at all, or numbers that hardly deflate."""
 _ELEMENTWISE = (Additive, L1Ball, L0Penalty, L1Penalty, FunctionScheme)
 """Schemes that never change the layers there are, though their size may be unknown."""
 

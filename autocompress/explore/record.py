@@ -54,6 +54,9 @@ ORIGINS = (
 )
 """Who may propose a trial: those told in advance, the sampler, and what stands in for it."""
 
+SAME = "the same as"
+"""How the message of a trial begins that was answered by another."""
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -99,6 +102,15 @@ class TrialRecord:
         if self.origin not in ORIGINS:
             raise unknown("trial origin", self.origin, ORIGINS)
         object.__setattr__(self, "status", Status(self.status))
+
+    @property
+    def refused(self) -> bool:
+        """Whether a hard limit refused it before any training."""
+        return (
+            self.status is Status.INFEASIBLE
+            and self.folder is None
+            and not self.message.startswith(SAME)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form. A metric that is not finite becomes null: JSON has no NaN."""

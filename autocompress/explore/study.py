@@ -28,7 +28,7 @@ from autocompress.explore.mirror import QUEUE, Mirror, make_queue
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.opening import Setup
 from autocompress.explore.proposals import Proposer
-from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.record import SAME, Status, TrialRecord
 from autocompress.explore.repeats import KEY, Repeat, by_trial
 from autocompress.explore.sampling import derive_seed, make_sampler
 from autocompress.explore.seeding import Seed
@@ -55,6 +55,7 @@ class Study:
         setup: What the study is about.
         sampling: Which sampler is used, and why.
         proposer: Who is asked for a candidate before the sampler is; nobody by default.
+        excess: By how much metrics exceed limits besides the objectives', for the sampler.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Study:
         self.path = path
         self.setup = setup
         self.proposer: Proposer | None = None
+        self.excess: Callable[[Mapping[str, float]], dict[str, float]] | None = None
         self._model = model
         layers = () if model is None else find_layers(model)
         weights = setup.space.weights(layers) if layers else {}
@@ -206,6 +208,8 @@ class Study:
         record = judge(record, self.objectives, broken)
         state, values = outcome(record, self.objectives)
         constraints = self.objectives.constraints(record.metrics)
+        if self.excess is not None:
+            constraints |= self.excess(record.metrics)
         constraints |= dict.fromkeys(map("constraint {}".format, broken), 1.0)
         self._mirror.finish(record.number, {RESULT: result_of(record)}, constraints, state, values)
         self._remember(record)
@@ -251,7 +255,7 @@ class Study:
         twin = self.find(pending.digest)
         if twin is None:
             return None
-        message = f"the same as trial {twin.number}, not run again"
+        message = f"{SAME} trial {twin.number}, not run again"
         record = pending.record(twin.status, twin.metrics, message=message)
         return self.tell(record)
 

@@ -187,6 +187,9 @@ def _statuses(front: Front) -> str:
     if not rows:
         return "<p>There are no trials yet.</p>"
     text = _table(Table(("status", "trials"), rows, (True, False)))
+    refused = sum(record.refused for record in front.considered)
+    if refused:
+        text += f"<p>Refused before any training, for breaking a hard limit: {refused}.</p>"
     failures = Counter((r.status.value, r.message) for r in front.considered if r.status.failed)
     if failures:
         told = tuple(

@@ -119,6 +119,19 @@ def test_failures_are_told_by_status_and_message():
     assert "Failures" not in "".join(read(front_of(record(0))).text)
 
 
+def test_candidates_refused_before_training_are_counted():
+    messages = ["bytes 2 MB is above 1 MB, known before training"] * 3
+    messages += ["the same as trial 1, not run again"]
+    refused = [
+        record(i, status=Status.INFEASIBLE, message=message, folder=None)
+        for i, message in enumerate(messages, 1)
+    ]
+    trained = record(9, status=Status.INFEASIBLE, folder="trials/0009")
+    text = "".join(read(front_of(record(0), *refused, trained)).text)
+    assert "for breaking a hard limit: 3." in text
+    assert "hard limit:" not in "".join(read(front_of(record(0), trained)).text)
+
+
 def test_no_trial_at_all_is_said():
     text = "".join(read(front_of()).text)
     assert "No trial can be ranked yet" in text

@@ -26,7 +26,6 @@ from autocompress.executors.serial import SerialExecutor
 from autocompress.explore import halving
 from autocompress.explore.opening import Setup
 from autocompress.explore.record import TrialRecord
-from autocompress.explore.seeding import make_seeds
 from autocompress.explore.study import Study
 from autocompress.explore.trial import MODEL, ON_VALIDATION, TrialContext
 from autocompress.layers import find_layers
@@ -38,6 +37,7 @@ from autocompress.plan import Plan
 from autocompress.recipe import Candidate, Direct
 from autocompress.repeats import Repeater
 from autocompress.runs import RunFolder
+from autocompress.sensitivity import planning
 from autocompress.sensitivity.cache import sensitivity
 from autocompress.storage import atomic
 
@@ -141,9 +141,18 @@ class Session:
         )
         if self.goal is not None:
             self.goal.target.value(reference)  # a bound that cannot be is told before any trial
-        layers = find_layers(self.model)
-        seeds = [] if self.goal else make_seeds(self.space, layers, sweep.trials)
-        return Study.create(self.run.path, setup, self.model, seeds=seeds)
+        first = self.beginning()
+        study = Study.create(self.run.path, setup, self.model, seeds=first.seeds)
+        if first.table is not None:
+            study.set_note(planning.NOTE, first.table.to_dict())
+        return study
+
+    def beginning(self) -> planning.Beginning:
+        """Return the first candidates, and the sensitivities that they may come from."""
+        sweep = self.sweep
+        how = "none" if self.goal else sweep.seeding
+        say = self.observer.phase
+        return planning.begin(how, self.space, self.model, self.data, sweep.trials, say=say)
 
     def measure_reference(self) -> dict[str, float]:
         """Return the metrics of the uncompressed model, measured the way of any other."""

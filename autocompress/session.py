@@ -142,10 +142,8 @@ class Session:
         if self.goal is not None:
             self.goal.target.value(reference)  # a bound that cannot be is told before any trial
         first = self.beginning()
-        study = Study.create(self.run.path, setup, self.model, seeds=first.seeds)
-        if first.table is not None:
-            study.set_note(planning.NOTE, first.table.to_dict())
-        return study
+        notes = {} if first.table is None else {planning.NOTE: first.table.to_dict()}
+        return Study.create(self.run.path, setup, self.model, seeds=first.seeds, notes=notes)
 
     def beginning(self) -> planning.Beginning:
         """Return the first candidates, and the sensitivities that they may come from."""

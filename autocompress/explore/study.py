@@ -89,6 +89,7 @@ class Study:
         model: nn.Module,
         *,
         seeds: Iterable[Seed] = (),
+        notes: Mapping[str, Any] | None = None,
         storage: str | None = None,
     ) -> Self:
         """Start a study.
@@ -98,6 +99,7 @@ class Study:
             setup: What the study is about, its objectives resolved.
             model: The reference model; only its layers' names and shapes matter here.
             seeds: Candidates to try first, see :func:`autocompress.explore.seeding.make_seeds`.
+            notes: What :meth:`note` is to return from the beginning.
             storage: SQLAlchemy URL; a SQLite file ``study.db`` in the folder by default.
 
         Raises:
@@ -113,7 +115,8 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         database = Database(url)
         queue = make_queue((seed.params, {ORIGIN: seed.origin}) for seed in seeds)
-        study_id = opening.create(folder, database, setup, {QUEUE: queue})
+        kept = {f"{_NOTE}{key}": value for key, value in (notes or {}).items()}
+        study_id = opening.create(folder, database, setup, {QUEUE: queue, **kept})
         return cls(folder, database, study_id, setup, model)
 
     @classmethod

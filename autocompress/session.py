@@ -25,6 +25,8 @@ from autocompress.executors.local import LocalExecutor
 from autocompress.executors.serial import SerialExecutor
 from autocompress.explore import halving
 from autocompress.explore.opening import Setup
+from autocompress.explore.proposals import Proposer
+from autocompress.explore.proposals.make import make_proposer
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
 from autocompress.explore.trial import MODEL, ON_VALIDATION, TrialContext
@@ -39,6 +41,7 @@ from autocompress.repeats import Repeater
 from autocompress.runs import RunFolder
 from autocompress.sensitivity import planning
 from autocompress.sensitivity.cache import sensitivity
+from autocompress.sensitivity.table import Sensitivity
 from autocompress.storage import atomic
 
 _ALWAYS = ("accuracy", "loss", "bytes", "ratio", "nonzeros", "params", "flops")
@@ -163,12 +166,17 @@ class Session:
         if sweep.jobs == 0:
             return SerialExecutor(self.context)
         return LocalExecutor(
-            self.context, workers=sweep.jobs, threads=sweep.threads, timeout=sweep.timeout
+            self.context,
+            workers=sweep.jobs,
+            threads=sweep.threads,
+            timeout=sweep.timeout,
+            waits=sweep.halving is not None,
         )
 
     def drive(self, study: Study) -> None:
         """Run the trials."""
         study.excess = self.limits.excess
+        study.proposer = self.proposer(study)
         enough = self.prepare_target(study)
         with self.executor() as executor:
             driver = Driver(
@@ -198,6 +206,18 @@ class Session:
             metrics=self.metrics,
             observer=self.observer,
         ).run()
+
+    def proposer(self, study: Study) -> Proposer | None:
+        """Return who proposes candidates before the sampler is asked; None: nobody."""
+        table = study.note(planning.NOTE)
+        return make_proposer(
+            study.sampler,
+            space=self.space,
+            model=self.model,
+            objectives=study.objectives,
+            seed=self.sweep.seed,
+            guess=Sensitivity.from_dict(table) if table else None,
+        )
 
     def prepare_target(self, study: Study) -> Enough:
         """Have a search for a target propose the trials; return what tells that it may end."""

@@ -34,8 +34,16 @@ class Lines:
         self._hear = hear
         self._listener = _listener(self.authkey)
         self._closed = False
+        self._open: dict[int, Connection] = {}
         self.address: Any = self._listener.address
         threading.Thread(target=self._accept, name="autocompress-accept", daemon=True).start()
+
+    def answer(self, process: int, step: int) -> None:
+        """Let a worker that waits for it know that a step of its job was heard of."""
+        line = self._open.get(process)
+        if line is not None:
+            with contextlib.suppress(OSError):  # its worker is gone
+                line.send_bytes(str(step).encode())
 
     def close(self) -> None:
         """Accept no more workers."""
@@ -61,9 +69,12 @@ class Lines:
                     message = json.loads(line.recv_bytes())
                 except (EOFError, OSError, ValueError):  # its worker is gone
                     break
-                process = message.get("process", process)
+                if "process" in message:
+                    process = message["process"]
+                    self._open[process] = line
                 self._hear(message)
         if process is not None:
+            self._open.pop(process, None)
             self._hear({"gone": process})
 
 

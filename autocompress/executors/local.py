@@ -36,6 +36,8 @@ class LocalExecutor:
         workers: Number of processes.
         threads: Threads of the numerical libraries in each.
         timeout: Seconds a job may take; None for no limit.
+        waits: Whether workers wait after each step until the driver has heard of it and polls
+            again: a stop then takes effect right there, and not a step later.
         run: What to do with a job; for tests.
 
     Raises:
@@ -49,9 +51,12 @@ class LocalExecutor:
         workers: int = 2,
         threads: int = 1,
         timeout: float | None = None,
+        waits: bool = False,
         run: RunJob = run_job,
     ) -> None:
         self._timeout = timeout
+        self._waits = waits
+        self._unanswered: list[tuple[int, int]] = []
         self._jobs: dict[int, Job] = {}
         self._starts: dict[int, int] = {}
         self._processes: dict[int, int] = {}
@@ -59,7 +64,7 @@ class LocalExecutor:
         self._heard: queue.SimpleQueue[Message | Ended] = queue.SimpleQueue()
         payload = pack(context, run)
         self._lines = Lines(self._heard.put)
-        arguments = (payload, self._lines.address, self._lines.authkey, threads)
+        arguments = (payload, self._lines.address, self._lines.authkey, threads, waits)
         self._slots = [Slot(arguments, threads, self._heard.put) for _ in range(workers)]
         self._closed = False
 
@@ -87,6 +92,9 @@ class LocalExecutor:
                 slot.start(batch, self._timeout and self._timeout * len(batch.jobs))
 
     def poll(self, timeout: float) -> list[Event]:
+        for process, step in self._unanswered:
+            self._lines.answer(process, step)
+        self._unanswered.clear()
         events: list[Event] = []
         with contextlib.suppress(queue.Empty):
             events += self._handle(self._heard.get(block=timeout > 0, timeout=timeout or None))
@@ -130,7 +138,10 @@ class LocalExecutor:
         if "process" in heard:
             self._processes[number] = heard["process"]
         elif "step" in heard:
-            return [StepEvent(number, StepRecord(**heard["step"]))]
+            record = StepRecord(**heard["step"])
+            if self._waits:
+                self._unanswered.append((self._processes[number], record.step))
+            return [StepEvent(number, record)]
         elif "result" in heard:
             return [self._done(TrialResult.from_dict(heard["result"]))]
         return []

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection, wait
@@ -21,14 +22,20 @@ from autocompress.executors.shipping import unpack
 from autocompress.explore.trial import LOG, Job, RunJob, TrialContext
 from autocompress.lc import StepRecord
 
+_HEARD = 10.0
+"""Seconds to wait at most for the driver to have heard of a step."""
+
 
 class _Worker:
     """The one worker of this process: its context, and its line to the driver."""
 
-    def __init__(self, context: TrialContext, link: Connection, run: RunJob) -> None:
+    def __init__(
+        self, context: TrialContext, link: Connection, run: RunJob, *, waits: bool
+    ) -> None:
         self.context = context
         self.link = link
         self.run = run
+        self.waits = waits
 
     def send(self, **message: Any) -> None:
         """Tell the driver something; without a driver there is nothing left to work for."""
@@ -37,12 +44,24 @@ class _Worker:
         except OSError:
             os._exit(1)
 
+    def wait(self, step: int) -> None:
+        """Wait until the driver has heard of a step, so that a stop takes effect right there."""
+        deadline = time.monotonic() + _HEARD
+        try:
+            while self.link.poll(max(0.0, deadline - time.monotonic())):
+                if int(self.link.recv_bytes()) == step:
+                    return
+        except (OSError, EOFError):
+            os._exit(1)
+
     def work(self, job: Job) -> None:
         """Run a job, telling the driver of its begin, its steps and its result."""
         self.send(number=job.number, process=os.getpid())
 
         def on_step(record: StepRecord) -> None:
             self.send(number=job.number, step=asdict(record))
+            if self.waits:
+                self.wait(record.step)
 
         with _output_to(Path(job.folder) / LOG):
             result = self.run(job, self.context, on_step)
@@ -53,7 +72,9 @@ _worker: _Worker | None = None
 _failure = "its initializer did not run"
 
 
-def initialize(payload: bytes, address: Any, authkey: bytes, threads: int) -> None:
+def initialize(
+    payload: bytes, address: Any, authkey: bytes, threads: int, waits: bool = False
+) -> None:
     """Prepare this process for jobs; called once, when it starts.
 
     What goes wrong with the context is kept for the first job to tell: a pool only knows that an
@@ -67,7 +88,7 @@ def initialize(payload: bytes, address: Any, authkey: bytes, threads: int) -> No
     torch.set_num_threads(threads)
     try:
         context, run = unpack(payload)
-        _worker = _Worker(context, Client(address, authkey=authkey), run)
+        _worker = _Worker(context, Client(address, authkey=authkey), run, waits=waits)
     except AutocompressError as error:
         _failure = str(error)
     except Exception as error:  # whatever a user's class raises when it is put together again

@@ -56,7 +56,7 @@ class Halving(Settings):
 
     eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 3.0
     grace: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    rungs: PositiveInt = 9
+    rungs: PositiveInt = 4
     brackets: PositiveInt = 1
 
     def fractions(self, bracket: int = 0) -> tuple[float, ...]:

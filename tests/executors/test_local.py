@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from autocompress.errors import ExecutorError
+from autocompress.executors.base import StepEvent
 from autocompress.executors.local import LocalExecutor
 from autocompress.explore.record import Status
 from autocompress.explore.trial import TrialContext, TrialResult
@@ -49,6 +50,20 @@ def job(number, runs, act=""):
 class TestLocalExecutor(ExecutorContract):
     def make(self, context, workers):
         return LocalExecutor(context, workers=workers)
+
+
+@pytest.mark.slow
+def test_a_stop_takes_effect_at_once_where_workers_wait(tmp_path):
+    def on_event(event):
+        if isinstance(event, StepEvent) and event.record.step == 3:
+            time.sleep(0.3)  # a driver that has to think
+            executor.stop(0)
+
+    with LocalExecutor(toy_context(), workers=1, waits=True) as executor:
+        executor.submit([toy_job(0, tmp_path, steps=50), toy_job(1, tmp_path)])
+        results, _ = until_done(executor, [0, 1], on_event=on_event)
+    assert (results[0].status, results[0].steps) == (Status.PRUNED, 3)
+    assert results[1].status is Status.COMPLETE
 
 
 @pytest.mark.slow

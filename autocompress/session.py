@@ -24,6 +24,7 @@ from autocompress.executors import Executor
 from autocompress.executors.local import LocalExecutor
 from autocompress.executors.serial import SerialExecutor
 from autocompress.explore import halving
+from autocompress.explore.free import FreeMetrics
 from autocompress.explore.opening import Setup
 from autocompress.explore.proposals import Proposer
 from autocompress.explore.proposals.make import make_proposer
@@ -241,11 +242,16 @@ class Session:
         """Return who stops trials that fall behind; None without halving."""
         if self.sweep.halving is None:
             return None
-        untold = set(study.objectives.names) - {*ON_VALIDATION, *halving.FROM_BITS}
+        told_by_steps = {*ON_VALIDATION, *halving.FROM_BITS}
+        others = [name for name in study.objectives.names if name not in told_by_steps]
+        shapes = FreeMetrics(self.model, self.data)
 
         def free(candidate: Candidate) -> dict[str, float]:
+            known = shapes.of(candidate.plan, candidate.recipe)
+            if all(name in known for name in others):
+                return {name: known[name].value for name in others}
             direct = compress(self.model, candidate.plan, Direct(), self.data)
-            return self.context.measure(sorted(untold), direct)
+            return self.context.measure(others, direct)
 
         return halving.Halver(
             self.sweep.halving,

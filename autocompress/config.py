@@ -59,7 +59,8 @@ class Sweep(Settings):
         seeding: What is tried first: ``"sensitivity"`` for candidates along the frontier that
             sensitivities foretell, see :mod:`autocompress.sensitivity`; ``"uniform"`` for the same
             compression of all layers; ``"none"``; ``"auto"`` for the first where that is cheap.
-        sampler: Who proposes candidates.
+        sampler: Who proposes candidates: ``"guided"`` by sizes, sensitivities and results;
+            Optuna's samplers; ``"auto"`` by the space and the number of trials.
         continuation: Whether a trial starts from the end of a finished one whose plan is near, if
             there is one, rather than from the reference.
         repeats: Under how many seeds in all the trials on and near the front are run, in the end;
@@ -89,7 +90,9 @@ class Sweep(Settings):
     seed: NonNegativeInt = 0
     out: Path | None = None
     seeding: Literal["auto", "sensitivity", "uniform", "none"] = "auto"
-    sampler: Literal["auto", "tpe", "nsga2", "gp", "random"] = "auto"
+    sampler: Literal[
+        "auto", "guided", "tpe", "nsga2", "nsga3", "gp", "random", "qmc"
+    ] = "auto"
     continuation: bool = False
     repeats: NonNegativeInt = 0
     halving: Halving | None = None

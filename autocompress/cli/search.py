@@ -70,7 +70,7 @@ def search(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run \\[runs/DATA-TIME]")] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="auto, tpe, nsga2, gp or random \\[auto]")
+        str | None, typer.Option(help="auto, guided, tpe, nsga2, nsga3, gp, random or qmc \\[auto]")
     ] = None,
     halving: Annotated[
         bool | None,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from autocompress.errors import unknown
+from autocompress.explore.strategy import GUIDED
 
-SAMPLERS = ("auto", "tpe", "nsga2", "gp", "random")
-_MANY = 1000
+SAMPLERS = ("auto", GUIDED, "tpe", "nsga2", "nsga3", "gp", "random", "qmc")
 
 Make = Callable[[int], BaseSampler]
 
@@ -33,15 +35,19 @@ def make_sampler(
     seed: int,
     trials: int,
     weights: Mapping[str, Mapping[str, float]] | None = None,
-) -> tuple[BaseSampler, str]:
-    """Return a multi-objective sampler, and why this one.
+) -> BaseSampler:
+    """Return a multi-objective sampler of Optuna.
 
     - ``tpe``: tree-structured Parzen estimator; parameters that always come together are drawn
       jointly, and running trials count as bad ones so that parallel trials differ.
-    - ``nsga2``: evolution; crosses the parameters every candidate has, draws the others anew.
+    - ``nsga2``, ``nsga3``: evolution; crosses the parameters every candidate has, draws the others
+      anew. The third spreads over many objectives.
     - ``gp``: Gaussian process on the parameters every candidate has, the others at random; slow.
     - ``random``: independent draws.
-    - ``auto``: ``tpe``; ``nsga2`` from a thousand trials on, where TPE's own time starts to count.
+    - ``guided``, ``qmc``: what is behind :class:`~autocompress.explore.proposals.guided.Guided`,
+      which asks only while there are too few trials to learn from (``tpe``), and behind
+      :class:`~autocompress.explore.proposals.sobol.Sobol` (``random``).
+    - ``auto``: ``guided``; a study knows better, see :func:`autocompress.explore.strategy.choose`.
 
     Args:
         name: One of the above.
@@ -54,9 +60,6 @@ def make_sampler(
     """
     if name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
-    reason = "as asked"
-    if name == "auto":
-        name, reason = ("tpe", "auto") if trials < _MANY else ("nsga2", f"auto: {trials} trials")
     startup = max(6, min(20, trials // 5))
     makers: dict[str, Make] = {
         "tpe": lambda s: optuna.samplers.TPESampler(
@@ -65,17 +68,22 @@ def make_sampler(
         "nsga2": lambda s: optuna.samplers.NSGAIISampler(
             seed=s, population_size=max(8, min(50, trials // 5))
         ),
+        "nsga3": lambda s: _nsga3(seed=s, population_size=max(8, min(50, trials // 5))),
         "gp": lambda s: optuna.samplers.GPSampler(
             seed=s, n_startup_trials=startup, warn_independent_sampling=False
         ),
         "random": lambda s: optuna.samplers.RandomSampler(seed=s),
+        "qmc": lambda s: optuna.samplers.RandomSampler(seed=s),
     }
-    sampler = (
-        _PerGroup(makers[name], seed, weights or {}, startup)
-        if name == "tpe"
-        else _PerTrial(makers[name], seed, weights or {})
-    )
-    return sampler, f"{name} ({reason})"
+    if name in ("auto", "tpe", GUIDED):
+        return _PerGroup(makers["tpe"], seed, weights or {}, startup)
+    return _PerTrial(makers[name], seed, weights or {})
+
+
+def _nsga3(**settings: Any) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return optuna.samplers.NSGAIIISampler(**settings)
 
 
 class _PerTrial(BaseSampler):

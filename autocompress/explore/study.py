@@ -32,13 +32,14 @@ from autocompress.explore.record import SAME, Status, TrialRecord
 from autocompress.explore.repeats import KEY, Repeat, by_trial
 from autocompress.explore.sampling import derive_seed, make_sampler
 from autocompress.explore.seeding import Seed
+from autocompress.explore.strategy import Dimensions, choose
 from autocompress.layers import find_layers
 from autocompress.recipe import Candidate
 
 if TYPE_CHECKING:
     from autocompress.analysis.front import Front
-
     from autocompress.analysis.onesided import Found
+
 _TEST = "test:"
 _NOTE = "note:"
 
@@ -53,7 +54,8 @@ class Study:
     Attributes:
         path: The run's folder.
         setup: What the study is about.
-        sampling: Which sampler is used, and why.
+        sampler: The sampler's name.
+        sampling: The same, and why this one.
         proposer: Who is asked for a candidate before the sampler is; nobody by default.
         excess: By how much metrics exceed limits besides the objectives', for the sampler.
     """
@@ -69,9 +71,15 @@ class Study:
         layers = () if model is None else find_layers(model)
         weights = setup.space.weights(layers) if layers else {}
         self._checker = setup.space.checker(layers) if layers else Checker(())
-        sampler, self.sampling = make_sampler(
-            setup.sampler, seed=setup.seed, trials=setup.trials, weights=weights
+        dimensions = Dimensions.of(setup.space, layers) if layers else Dimensions()
+        self.sampler, reason = choose(
+            setup.sampler,
+            trials=setup.trials,
+            dimensions=dimensions,
+            objectives=len(setup.objectives.items),
         )
+        self.sampling = f"{self.sampler} ({reason})"
+        sampler = make_sampler(self.sampler, seed=setup.seed, trials=setup.trials, weights=weights)
         self._database = database
         self._study_id = study_id
         self._mirror = Mirror(database, study_id, sampler)
@@ -225,11 +233,6 @@ class Study:
         if record.status is not Status.CRASHED and not self._checker.broken(record.params):
             self._digests.setdefault(record.digest, record.number)
 
-    def pending(self) -> list[PendingTrial]:
-        """Return the trials without a result: after a crash, those to run again.
-
-        They keep number, candidate and seed.
-        """
     def found(self) -> Found | None:
         """Return what a search for a target has found so far; None for a search of the front."""
         target = self.setup.sweep.get("target")
@@ -240,6 +243,11 @@ class Study:
         goal = Goal.parse(target, self.setup.sweep.get("minimize"))
         return answer(self.records(), self.objectives, goal, self.reference)
 
+    def pending(self) -> list[PendingTrial]:
+        """Return the trials without a result: after a crash, those to run again.
+
+        They keep number, candidate and seed.
+        """
         trials = self._mirror.trials()
         return [PendingTrial.read(trial) for trial in trials if trial.state == TrialState.RUNNING]
 

@@ -49,10 +49,10 @@ class _Seen:
         members: Their parameters.
     """
 
-    params: list[Mapping[str, Any]]
+    params: Sequence[Params]
     points: Points
     front: Points
-    members: list[Mapping[str, Any]]
+    members: Sequence[Params]
 
 
 class Guided:
@@ -198,4 +198,3 @@ class Guided:
             return np.zeros(len(seen)), np.zeros(len(new))
         old = [sign * encoder.log_bytes(params) for params in seen]
         return np.array(old), np.array([sign * encoder.log_bytes(params) for params in new])
-

@@ -37,7 +37,8 @@ def expected_improvement(
     draws = mean[:, None, :] + std[:, None, :] * norm.ppf(strata)[None]
     front = front[nondominated(front)] if len(front) else front
     improve = _plane if len(bound) == 2 else _any
-    return improve(front, draws.reshape(-1, len(bound)), bound).reshape(len(mean), -1).mean(axis=1)
+    gains = improve(front, draws.reshape(-1, len(bound)), bound).reshape(len(mean), -1)
+    return np.asarray(gains.mean(axis=1))
 
 
 def _plane(front: Points, draws: Points, bound: tuple[float, ...]) -> Vector:

@@ -89,11 +89,15 @@ class Breeder:
 
     def complete(self, params: Mapping[str, Any], rng: np.random.Generator) -> Params:
         """Return the parameters of one candidate: those given, and random ones for the rest."""
-        return self._build([Fixed(params, Random(rng))] * (len(self.groups) + 1))
+        return self.built_by(Fixed(params, Random(rng)))
 
     def random(self, rng: np.random.Generator) -> Params:
         """Return a candidate drawn at random."""
-        return self._build([Random(rng)] * (len(self.groups) + 1))
+        return self.built_by(Random(rng))
+
+    def built_by(self, chooser: Chooser) -> Params:
+        """Return the candidate a chooser decides on."""
+        return self._build([chooser] * (len(self.groups) + 1))
 
     def mutate(self, params: Mapping[str, Any], rng: np.random.Generator) -> Params:
         """Return a candidate that differs in one or two groups, or in its recipe, or in both."""

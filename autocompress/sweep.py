@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from autocompress.analysis.saving import saved_text
 from autocompress.config import Sweep
 from autocompress.errors import RunError
-from autocompress.explore.halving import saved_text
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
 from autocompress.observer import Observer

@@ -2,9 +2,10 @@
 
 import pytest
 
+from autocompress.analysis.saving import saved
 from autocompress.config import Sweep
 from autocompress.errors import ConfigError, RunError
-from autocompress.explore.halving import Halving, saved
+from autocompress.explore.halving import Halving
 from autocompress.explore.record import Status
 from autocompress.explore.study import Study
 from autocompress.observer import Observer

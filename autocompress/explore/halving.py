@@ -25,7 +25,7 @@ from torch import nn
 
 from autocompress.errors import ConfigError
 from autocompress.explore.objectives import Objectives
-from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.record import TrialRecord
 from autocompress.explore.sampling import derive_seed
 from autocompress.explore.trial import ON_VALIDATION
 from autocompress.lc import StepRecord
@@ -223,32 +223,3 @@ def check(objectives: Objectives, metrics: Mapping[str, Metric] = METRICS) -> No
                 f"halving: objective {name!r} is not known while a trial runs: search without "
                 f"halving, or for {', '.join(known)} alone"
             )
-
-
-def saved(records: Iterable[TrialRecord]) -> tuple[int, int, int]:
-    """Return how many trials were stopped, epochs done by all trials, and epochs thus saved.
-
-    The steps left out count as many epochs as those that were done, on average.
-    """
-    stopped = done = left_out = 0
-    for record in records:
-        done += record.epochs
-        steps = len(record.course) - 1
-        if record.status is Status.PRUNED and record.folder is not None and record.candidate:
-            stopped += 1
-            recipe = record.candidate["recipe"]
-            told = recipe["epochs_per_step"]
-            each = record.epochs / steps if steps > 0 else 1 if told == "auto" else told
-            left_out += round((recipe["mu"]["steps"] - steps) * each)
-    return stopped, done, left_out
-
-
-def saved_text(records: Iterable[TrialRecord]) -> str:
-    """Return what halving saved as a sentence; empty if it stopped no trial."""
-    stopped, done, left_out = saved(records)
-    if not stopped:
-        return ""
-    return (
-        f"halving stopped {stopped} trials and saved {left_out} of {done + left_out} epochs "
-        f"({100 * left_out / max(1, done + left_out):.0f} %)"
-    )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from autocompress import yamlio
 from autocompress.analysis.front import Front
+from autocompress.analysis.saving import saved_text
 from autocompress.analysis.text import plan_text
 from autocompress.analysis.units import format_value
 from autocompress.report.css import CSS
@@ -190,6 +191,8 @@ def _statuses(front: Front) -> str:
     refused = sum(record.refused for record in front.considered)
     if refused:
         text += f"<p>Refused before any training, for breaking a hard limit: {refused}.</p>"
+    if saving := saved_text(front.considered):
+        text += f"<p>{saving.capitalize()}.</p>"
     failures = Counter((r.status.value, r.message) for r in front.considered if r.status.failed)
     if failures:
         told = tuple(

@@ -72,6 +72,7 @@ def trials_frame(front: Front) -> pd.DataFrame:
         noise = front.noise.columns([r.number for r in records], front.objectives)
     columns |= {
         "seconds": [r.seconds for r in records],
+        "epochs": [r.epochs for r in records],
         "seed": [r.seed for r in records],
         "digest": [r.digest for r in records],
         "folder": [r.folder or "" for r in records],

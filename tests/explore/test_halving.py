@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 from torch import nn
@@ -11,8 +9,6 @@ from autocompress.explore.halving import (
     Halving,
     check,
     crowding,
-    saved,
-    saved_text,
     step_of,
     survives,
 )
@@ -213,12 +209,3 @@ def test_an_objective_that_only_complete_trials_have_is_refused():
     check(GOALS)
     own = Metric("energy", lambda m: 0.0, free=True)
     check(Objectives("own", (Objective("energy", "minimize"),)), METRICS | {"energy": own})
-
-
-def test_epochs_saved_are_those_of_the_steps_left_out():
-    full = TrialRecord(0, Status.COMPLETE, candidate().to_dict(), folder="a", epochs=20)
-    part = dataclasses.replace(full, status=Status.PRUNED, epochs=6, course=((0.1, 1.0, 9),) * 4)
-    twin = dataclasses.replace(part, folder=None, epochs=0, course=())
-    assert saved([full, part, twin]) == (1, 26, 14)
-    assert saved_text([full, part]) == "halving stopped 1 trials and saved 14 of 40 epochs (35 %)"
-    assert saved_text([full]) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from autocompress import yamlio
 from autocompress.analysis.front import Front
+from autocompress.analysis.onesided import Found
 from autocompress.errors import AutocompressError
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.record import TrialRecord
@@ -69,6 +71,10 @@ class StudyLike(Protocol):
         """Keep a trial's accuracy on the test split."""
         ...
 
+    def found(self) -> Found | None:
+        """What a search for a target has found; None for a search of the front."""
+        ...
+
     def repeats(self) -> Mapping[int, Sequence[Repeat]]:
         """Return runs of trials under other seeds, by trial number."""
         ...
@@ -79,7 +85,7 @@ class ReportPaths:
     """What was written.
 
     Attributes:
-        folder: Where everything is.
+        folder: Where everything is; ``answer.json`` too if the search was for a target.
         index: The page.
         front_csv: The front as numbers.
         front_md: The front for people, Markdown.
@@ -147,6 +153,10 @@ def build_report(
         pictures.append(Picture(name, caption, _write_figure(figure, folder / name, written)))
     tell(total - 1, "tables and page")
     tables = _write_tables(front, tested, folder)
+    found = study.found()
+    answer = None if found is None else folder / "answer.json"
+    if found is not None and answer is not None:
+        atomic.write_text(answer, json.dumps(found.to_dict(), indent=2) + "\n")
     text = page(
         front,
         name=Path(study.path).resolve().name,
@@ -154,7 +164,8 @@ def build_report(
         pictures=pictures,
         run=_sweep(study, problems),
         problems=problems,
-        files=[path.name for path in tables],
+        files=[path.name for path in (*tables, *([answer] if answer else []))],
+        found=found,
     )
     atomic.write_text(folder / "index.html", text)
     tell(total, "done")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from autocompress import yamlio
 from autocompress.analysis.front import Front
+from autocompress.analysis.onesided import Found
 from autocompress.analysis.saving import saved_text
 from autocompress.analysis.text import plan_text
 from autocompress.analysis.units import format_value
@@ -40,6 +41,7 @@ def page(
     run: Mapping[str, Any],
     problems: Sequence[str] = (),
     files: Sequence[str] = (),
+    found: Found | None = None,
 ) -> str:
     """Return the page, HTML 5.
 
@@ -51,11 +53,13 @@ def page(
         run: What ``sweep.yaml`` says; may be empty.
         problems: What went wrong while the report was made.
         files: Names of the files beside the page, to link to.
+        found: What a search for a target has found.
     """
     sections = [
         _head(front, name, run),
         _problems(problems),
         _summary(front, test),
+        _section("Target", _target(found, test)),
         _section("Plots", "".join(map(_figure, pictures)), "figures"),
         _section("Front", _front(front, test)),
         _section("Objectives", _objectives(front)),
@@ -117,6 +121,19 @@ def _summary(front: Front, test: Mapping[int, float]) -> str:
     elif not len(front):
         text = "No trial can be ranked yet: none is complete with every objective measured."
     return f"<dl class=cards>{cards}</dl>\n<p>{html.escape(text)}</p>\n"
+
+
+def _target(found: Found | None, test: Mapping[int, float]) -> str:
+    if found is None:
+        return ""
+    lines = found.reason.splitlines()
+    if found.record is not None:
+        plan = plan_text(found.record.candidate)
+        if found.record.number in test:
+            value = format_value("accuracy", test[found.record.number])
+            plan = f"test accuracy {value}; {plan}"
+        lines.append(plan)
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
 def _figure(picture: Picture) -> str:

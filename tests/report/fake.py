@@ -35,6 +35,9 @@ class FakeStudy:
     def records(self) -> list[TrialRecord]:
         return list(self._records)
 
+    def found(self):
+        return None
+
     def repeats(self) -> dict:
         return {}
 

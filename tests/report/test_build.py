@@ -223,3 +223,22 @@ def test_ten_thousand_trials_are_reported(tmp_path, real_pictures):
     paths = build_report(study, tmp_path / "report", test=accuracy_of)
     assert len(paths.trials_csv.read_text().splitlines()) == 10_001
     assert paths.index.stat().st_size < 5_000_000
+
+
+def test_a_search_for_a_target_has_its_answer_on_the_page_and_as_json(tmp_path):
+    import json
+
+    from autocompress.analysis.onesided import Goal, answer
+
+    study = make_study(tmp_path, 12)
+    for target, word in (("accuracy>=ref-20%", "smallest bytes with"), ("accuracy>=100%", "binds")):
+        found = answer(study.records(), study.objectives, Goal.parse(target), study.reference)
+        study.found = lambda found=found: found
+        paths = build_report(study, tmp_path / "report", test=accuracy_of)
+        text = paths.index.read_text()
+        assert "<h2>Target</h2>" in text
+        assert word in text
+        assert "answer.json" in text
+        data = json.loads((paths.folder / "answer.json").read_text())
+        assert data["target"] == target
+        assert data["found"] is bool(found)

@@ -160,12 +160,12 @@ def _samples(front: Front, repeats: Mapping[int, Sequence[Repeat]]) -> dict[int,
 
 
 def _spread(item: Objective, values: NDArray[np.float64]) -> Spread:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # Student's quantiles, without all of scipy.stats
 
     mean, half = float(values.mean()), 0.0
     if np.ptp(values) > 0:
         error = values.std(ddof=1) / math.sqrt(len(values))
-        half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * error)
+        half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2) * error)
     else:
         mean = float(values[0])
     ends = sorted(_value(item, coordinate) for coordinate in (mean - half, mean + half))

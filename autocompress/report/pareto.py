@@ -93,7 +93,8 @@ def _legend(figure: Figure, axes: Axes) -> None:
             [handles[i] for i in order],
             [labels[i] for i in order],
             loc="outside upper center",
-            ncols=2 if "reference" in labels else len(order),  # a long word does not fit the line
+            # long words, or five of them, do not fit the line
+            ncols=2 if "reference" in labels else len(order) if len(order) < 5 else 3,
         )
 
 
@@ -187,12 +188,11 @@ def _draw_bars(axes: Axes, info: ParetoInfo) -> None:
         xerr=[[abs(bar.x - bar.x_ends[i]) for bar in info.bars] for i in (0, 1)],
         yerr=[[abs(bar.y - bar.y_ends[i]) for bar in info.bars] for i in (0, 1)],
         fmt="none",
-        ecolor=BLUE,
-        elinewidth=0.8,
-        capsize=1.5,
-        capthick=0.8,
-        alpha=0.6,
-        zorder=2,
+        ecolor=BLACK,
+        elinewidth=0.7,
+        capsize=2.0,
+        capthick=0.7,
+        zorder=3.5,  # above the markers, which would hide short ones
         label="95 % interval",
     )
 

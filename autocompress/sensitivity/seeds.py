@@ -108,13 +108,10 @@ def spread(frontier: Frontier, n: int, table: Sensitivity) -> NDArray[np.intp]:
     Returns:
         Indices of different solutions.
     """
-    chance = max(table.chance, 1e-9)
-    first = int(np.argmax(frontier.losses <= HOPELESS * chance))
-    last = int(np.argmax(frontier.losses <= HARMLESS * chance))
-    if frontier.losses[-1] > HOPELESS * chance:
-        first = len(frontier) - 1
-    if frontier.losses[-1] > HARMLESS * chance:
-        last = len(frontier) - 1
+    first, last = 0, len(frontier) - 1
+    if table.chance > 0:  # else the reference itself is no better than a guess
+        first = _at_most(frontier, HOPELESS * table.chance)
+        last = _at_most(frontier, HARMLESS * table.chance)
     size = np.log(np.maximum(frontier.bits[first : last + 1] + table.rest_bits, 1.0))
     n = min(n, len(size))
     free = np.ones(len(size), dtype=bool)
@@ -125,6 +122,12 @@ def spread(frontier: Frontier, n: int, table: Sensitivity) -> NDArray[np.intp]:
         free[best] = False
         chosen.append(first + best)
     return np.array(chosen, dtype=np.intp)
+
+
+def _at_most(frontier: Frontier, loss: float) -> int:
+    """Return the smallest solution that loses no more than this; the largest if all do."""
+    good = frontier.losses <= loss
+    return int(np.argmax(good)) if good.any() else len(frontier) - 1
 
 
 def _coarse_to_fine(n: int) -> list[float]:

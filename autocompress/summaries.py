@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +19,9 @@ from autocompress.explore.objectives import Objectives
 from autocompress.explore.record import Status, TrialRecord
 from autocompress.explore.trial import MODEL
 from autocompress.lc import evaluate
+from autocompress.sensitivity.calibration import Calibration
+from autocompress.sensitivity.pairs import Pair, most_sensitive
+from autocompress.sensitivity.table import Sensitivity
 
 
 def values(record: TrialRecord, objectives: Objectives) -> str:
@@ -127,3 +130,69 @@ def show_compressed(
         format_value("nonzeros", size.weights),
     )
     console.print(table)
+
+
+def show_sensitivity(
+    console: Console,
+    table: Sensitivity,
+    pairs: Sequence[Pair],
+    calibrations: Sequence[Calibration],
+    *,
+    most: int = 20,
+) -> None:
+    """Print the most sensitive layers, how they interact, and how far predictions can be trusted.
+
+    Args:
+        console: Where to.
+        table: The sensitivities.
+        pairs: Interactions.
+        calibrations: Comparisons of predictions with what came.
+        most: Layers shown at most.
+    """
+    names = most_sensitive(table)
+    shown = Table(title=f"Most sensitive layers: {min(most, len(names))} of {len(names)}")
+    shown.add_column("layers")
+    for column in ("bytes", "smallest within 1 %", "loss", "accuracy"):
+        shown.add_column(column, justify="right")
+    shown.add_column("by")
+    for name in names[:most]:
+        rows = table.of(name)
+        good = [row for row in rows if row.cost <= 0.01 * table.chance]
+        row = min(good or rows, key=lambda row: row.bits if good else row.cost)
+        shown.add_row(
+            escape(name),
+            format_value("bytes", max(row.bits for row in rows) / 8),
+            format_value("bytes", row.bits / 8),
+            f"{row.cost:+.4f}",
+            f"{100 * row.accuracy:+.2f} %",
+            escape(_choice(row.params, row.group, row.label)),
+        )
+    console.print(shown)
+    console.print(
+        f"reference: loss {table.reference_loss:.4f}, accuracy "
+        f"{100 * table.reference_accuracy:.2f} % on {table.samples} validation examples; 1 % of "
+        "the way to a guess at random counts as no loss"
+    )
+    for pair in pairs:
+        names_ = f"{pair.first.group} and {pair.second.group}"
+        console.print(
+            f"{escape(names_)}: {pair.first.loss:+.4f} and {pair.second.loss:+.4f} alone, "
+            f"{pair.loss:+.4f} together: interaction {pair.interaction:+.4f}"
+        )
+    for found in calibrations:
+        error = f", median error {found.error:.3g}" if found.error == found.error else ""
+        console.print(
+            f"prediction against {found.against}: rank correlation {found.spearman:.2f} over "
+            f"{found.candidates} candidates{error}"
+        )
+
+
+def _choice(params: Mapping[str, object], group: str, label: str) -> str:
+    """Write a choice: ``prune,codebook (density 0.05, k 4)``."""
+    values = [
+        f"{name.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else
+        f"{name.rpartition('.')[2]} {value}"
+        for name, value in params.items()
+        if name != f"{group}.scheme"
+    ]
+    return f"{label} ({', '.join(values)})" if values else label

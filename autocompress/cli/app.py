@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from autocompress import __version__
-from autocompress.cli import compress, inspect, listing, replay, search, space
+from autocompress.cli import compress, inspect, listing, replay, search, sensitivity, space
 from autocompress.cli.guard import debugging, tell_error, tell_warning
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command("best", context_settings={"allow_extra_args": True, "ignore_unknown_
 app.command("replay")(replay.replay)
 app.command("compress")(compress.compress)
 app.command("space")(space.space)
+app.command("sensitivity")(sensitivity.sensitivity)
 app.command("list")(listing.list_known)
 
 

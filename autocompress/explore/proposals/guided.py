@@ -28,13 +28,42 @@ _POOL = 400
 """Candidates that are compared."""
 _WILD = 0.05
 """Share of proposals that are a plain local move, whatever the regression says."""
-_BAND = 0.25
-"""Share of the range of an objective that every other proposal is confined to, a random part."""
+_FOCUSED = 0.7
+"""Share of proposals that are to improve the front near a random place of it."""
+_NEAR = 0.12
+"""How far that reaches on either side, as a share of the front's extent."""
+_BELOW = 0.2
+"""How far beyond the front's best end that place may lie, as a share of its extent."""
 _BEYOND = 0.5
 """How far beyond the reference point a value still differs, as a share of the front's extent."""
 _FAILED = (Status.DIVERGED, Status.TIMEOUT, Status.OUT_OF_MEMORY)
 
 Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Focus:
+    """A place along one objective that the front is to be improved at.
+
+    Attributes:
+        column: The objective.
+        at: Its coordinate.
+        reach: How far off still counts as near.
+    """
+
+    column: int
+    at: float
+    reach: float
+
+    def odds(self, points: Points) -> NDArray[np.float64]:
+        """Return how likely each point is to be a parent, the sum being 1."""
+        far = np.abs(points[:, self.column] - self.at) / self.reach
+        odds = np.exp(-np.minimum(far - far.min(), 50.0))
+        return np.asarray(odds / odds.sum())
+
+    def outside(self, points: Points) -> NDArray[np.bool_]:
+        """Return which points are not near."""
+        return np.asarray(np.abs(points[:, self.column] - self.at) > self.reach)
 
 
 @dataclass(frozen=True)
@@ -99,8 +128,11 @@ class Guided:
             return None
         tried = {record.digest for record in records if record.digest}
         wild = not self._learns or rng.random() < _WILD
-        pool = [self._breed(seen, rng) for _ in range(20 if wild else _POOL)]
-        order = range(len(pool)) if wild else self._rank(pool, seen, self._running(records), rng)
+        focus = self._focus(seen.front, rng) if rng.random() < _FOCUSED else None
+        odds = None if focus is None else focus.odds(seen.front)
+        pool = [self._breed(seen, odds, rng) for _ in range(20 if wild else _POOL)]
+        running = self._running(records)
+        order = range(len(pool)) if wild else self._rank(pool, seen, running, focus, rng)
         for row in order:
             found = self._digest(pool[row])
             if found is not None and found not in tried:
@@ -134,17 +166,31 @@ class Guided:
     def _running(self, records: Sequence[TrialRecord]) -> list[Mapping[str, Any]]:
         return [r.params for r in records if r.status is Status.RUNNING and r.params]
 
-    def _breed(self, seen: _Seen, rng: np.random.Generator) -> Params:
+    def _focus(self, front: Points, rng: np.random.Generator) -> _Focus:
+        """Return a random place along the part of the front that counts."""
+        counted = (front < np.asarray(self._bound)).all(axis=1)
+        column = int(rng.integers(front.shape[1]))
+        values = front[counted if counted.any() else slice(None), column]
+        low, high = float(values.min()), float(values.max())
+        extent = max(high - low, 1e-3 * abs(self._bound[column] - low), 1e-12)
+        at = low + extent * float(rng.uniform(-_BELOW, 1.0))
+        return _Focus(column, at, _NEAR * extent)
+
+    def _breed(
+        self, seen: _Seen, odds: NDArray[np.float64] | None, rng: np.random.Generator
+    ) -> Params:
         """Return a candidate made of members of the front."""
-        parent = seen.members[int(rng.integers(len(seen.members)))]
-        other = seen.members[int(rng.integers(len(seen.members)))]
+        parent, other = (seen.members[int(i)] for i in rng.choice(len(seen.members), 2, p=odds))
         kind = rng.random()
-        if kind < 0.60:
+        if kind < 0.55:
             return self._breeder.mutate(parent, rng)
-        if kind < 0.75:
+        if kind < 0.70:
             return self._breeder.mutate(self._breeder.mutate(parent, rng), rng)
-        if kind < 0.90:
+        if kind < 0.85:
             return self._breeder.cross(parent, other, rng)
+        if kind < 0.93:
+            any_other = seen.members[int(rng.integers(len(seen.members)))]
+            return self._breeder.with_recipe(parent, any_other, rng)
         return self._breeder.random(rng)
 
     def _rank(
@@ -152,6 +198,7 @@ class Guided:
         pool: Sequence[Params],
         seen: _Seen,
         running: Sequence[Mapping[str, Any]],
+        focus: _Focus | None,
         rng: np.random.Generator,
     ) -> Iterator[int]:
         """Yield candidates, the most promising one first."""
@@ -169,20 +216,8 @@ class Guided:
         front = np.vstack([seen.front, mean[len(pool) :]])
         mean, std = mean[: len(pool)], std[: len(pool)]
         gain = expected_improvement(front, mean, std, self._bound, rng)
-        outside = self._outside(mean, rng) if rng.random() < 0.5 else np.zeros(len(pool), bool)
+        outside = np.zeros(len(pool), bool) if focus is None else focus.outside(mean)
         yield from np.lexsort((-gain, outside)).tolist()
-
-    def _outside(self, mean: Matrix, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Return which candidates lie outside a random band of one of the objectives.
-
-        Otherwise all proposals would go where the front is best known.
-        """
-        column = int(rng.integers(1, len(self._bound))) if len(self._bound) > 1 else 0
-        inside = (mean < np.asarray(self._bound)).all(axis=1)
-        values = mean[inside if inside.any() else slice(None), column]
-        low, high = float(values.min()), float(values.max())
-        start = low + (1 - _BAND) * (high - low) * float(rng.random())
-        return (mean[:, column] < start) | (mean[:, column] > start + _BAND * (high - low))
 
     def _known(
         self,

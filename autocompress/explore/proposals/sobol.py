@@ -40,7 +40,9 @@ class Sobol:
         """See :meth:`autocompress.explore.proposals.Proposer.propose`."""
         del records
         sequence = qmc.Sobol(max(len(self._columns), 1), rng=self._seed)
-        point = sequence.fast_forward(number).random()[0]
+        if number:
+            sequence.fast_forward(number)
+        point = sequence.random()[0]
         where = {name: float(point[column]) for name, column in self._columns.items()}
         return Proposal("sampler", self._breeder.built_by(_At(where)))
 

@@ -124,8 +124,6 @@ def replay(
     finally:
         observer.end()
     names = dict.fromkeys((*record.metrics, *result.metrics))
-    if record.status is Status.PRUNED:  # its metrics are those of the step it was stopped at
-        names = {}
     rows = (Row(name, record.metrics.get(name), result.metrics.get(name)) for name in names)
     return Replay(
         record,

@@ -105,3 +105,12 @@ def test_complete_trials_beyond_a_limit_are_infeasible_and_say_why():
     assert judge(pruned, limited) == pruned
     complete = PENDING_TRIAL.record(Status.COMPLETE, GOOD)
     assert judge(complete, OBJECTIVES) == complete
+
+
+def test_a_start_is_read_back_and_studies_without_any_are_read():
+    pending = PendingTrial(0, CANDIDATE, "d1", 7, "uniform", {"x": 0.5}, start=3)
+    stored = json.loads(json.dumps(pending.to_dict()))
+    assert PendingTrial.read(frozen(user_attrs={PENDING: stored})) == pending
+    assert read_record(frozen(user_attrs={PENDING: stored})).start == 3
+    assert "start" not in PENDING_TRIAL.to_dict()  # as before there were any
+    assert PendingTrial.read(frozen()).start is None

@@ -3,6 +3,7 @@ import pytest
 from autocompress.analysis import Front
 from autocompress.explore.objectives import Objective, Objectives
 from autocompress.explore.record import Status
+from autocompress.explore.repeats import Repeat
 from autocompress.report.pareto import axis_label, note, pareto
 from autocompress.report.pareto_info import pairs, pareto_info
 from tests.analysis.records import ACCURACY_SIZE, record
@@ -108,3 +109,21 @@ def test_many_points_become_pixels_in_vector_files(tmp_path):
     front = fake_front(tmp_path, 2000, TWO)
     assert pareto(front).axes[0].collections[0].get_rasterized()
     assert not pareto(fake_front(tmp_path, 50, TWO)).axes[0].collections[0].get_rasterized()
+
+
+@pytest.mark.parametrize("objectives", [ONE, TWO, THREE], ids=["one", "two", "three"])
+def test_error_bars_are_drawn_and_named(tmp_path, objectives):
+    front = fake_front(tmp_path, 24, objectives)
+    runs = {
+        r.number: tuple(
+            Repeat(r.number, i, i, Status.COMPLETE, {k: 0.98**i * v for k, v in r.metrics.items()})
+            for i in (1, 2, 3)
+        )
+        for r in front
+    }
+    front = front.with_repeats(runs)
+    test = {r.number: r.metrics["accuracy"] - 0.004 for r in front}
+    for x, y in pairs(front):
+        figure = pareto(front, x, y, test=test)
+        check_figure(figure)
+        assert "95 % interval" in texts(figure)

@@ -8,6 +8,7 @@ from autocompress.analysis import Front
 from autocompress.errors import UnknownName
 from autocompress.explore.objectives import Objective, Objectives
 from autocompress.explore.record import Status
+from autocompress.explore.repeats import Repeat
 from autocompress.report.pareto_info import TRIAL, pairs, pareto_info
 from tests.analysis.records import ACCURACY_SIZE, record
 from tests.report.fake import ONE, THREE, TWO, make_study
@@ -161,3 +162,31 @@ def test_nothing_yet_is_a_plot_of_nothing():
     info = pareto_info(front_of())
     assert info.front == info.line == info.dominated == ((), (), ())
     assert info.statuses == {}
+
+
+def repeated(front):
+    def again(record, index):
+        metrics = {"accuracy": record.metrics["accuracy"] - 0.01 * index, "bytes": 1e4}
+        return Repeat(record.number, index, index, Status.COMPLETE, record.metrics | metrics)
+
+    return front.with_repeats({r.number: (again(r, 1), again(r, 2)) for r in front})
+
+
+def test_trials_with_several_seeds_have_bars_around_their_means():
+    front = repeated(front_of(record(0, 0.9, 1e4), record(1, 0.95, 1e5)))
+    first, second = pareto_info(front).bars
+    assert (first.number, second.number) == (1, 0)
+    assert second.y == pytest.approx(0.89)
+    assert second.y_ends[0] < 0.89 < second.y_ends[1]
+    assert second.x_ends == (second.x, second.x) == pytest.approx((1e4, 1e4))
+    assert pareto_info(front_of(record(0))).bars == ()
+    bars = pareto_info(repeated(front_of(record(3), objectives=ONE))).bars
+    assert [bar.x_ends for bar in bars] == [(3.0, 3.0)]
+
+
+def test_wide_bars_do_not_squeeze_the_front():
+    wide = [Repeat(1, 1, 1, Status.COMPLETE, {"accuracy": 0.1, "bytes": 1e5})]
+    records = [record(i, 0.9 + 0.02 * i, 10.0 ** (3 + i)) for i in range(4)]
+    front = front_of(*records).with_repeats({1: wide})
+    (low, _) = pareto_info(front).limits[1]
+    assert low > 0.7

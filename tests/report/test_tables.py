@@ -7,6 +7,7 @@ import pytest
 
 from autocompress.analysis import Front
 from autocompress.explore.record import Status
+from autocompress.explore.repeats import Repeat
 from autocompress.report.tables import (
     escape_markdown,
     escape_tex,
@@ -139,3 +140,20 @@ def test_markdown_escapes_twice_over_nothing():
 def test_a_missing_value_is_not_made_up():
     front = front_of(record(0))
     assert front_table(front, {0: math.nan}).rows[1][-1] == "n/a"
+
+
+def test_repeats_add_intervals_seeds_and_odds():
+    front = Front.from_records([record(0, 0.9, 1e4), record(1, 0.8, 1e3)], ACCURACY_SIZE)
+    again = Repeat(0, 1, 5, Status.COMPLETE, {"accuracy": 0.92, "bytes": 1e4})
+    noisy = front.with_repeats({0: (again,)})
+    table = front_table(noisy, {})
+    assert table.header[3:] == ("validation accuracy, 95 % interval", "seeds", "P(non-dominated)")
+    assert table.rows[0][3:5] == ("78.29 % to 100.00 %", "2")
+    assert 0.8 < float(table.rows[0][5]) <= 1.0
+    assert table.rows[1][3:] == ("", "1", "")
+    assert len(front_table(front, {}).header) == 3
+    for text in (markdown(table), tex(table)):
+        assert "P(non-dominated)" in text
+    trials = trials_frame(noisy)
+    assert list(trials["seeds"]) == [2, 1]
+    assert "seeds" not in trials_frame(front)

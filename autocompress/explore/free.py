@@ -21,7 +21,7 @@ from autocompress.facts import find_facts
 from autocompress.plan import Plan, Task, replace_params
 from autocompress.recipe import LC, Recipe
 from autocompress.storage import container
-from autocompress.storage.buffers import PlainWriter
+from autocompress.storage.buffers import dtype_code
 
 __all__ = ["FreeMetrics", "Known"]
 
@@ -185,8 +185,7 @@ class _Entry:
 
 
 def _entry(name: str, tensor: Tensor) -> _Entry:
-    writer = PlainWriter()
-    text = f"{_text(name)}:{_text(writer.tensor(tensor))}"
+    text = f"{_text(name)}:{_text([dtype_code(tensor), list(tensor.shape)])}"
     matrix = tensor.is_floating_point() and tensor.dim() >= 2
     nonzeros = int(torch.count_nonzero(tensor)) if matrix else 0
     return _Entry(tensor.numel() * tensor.element_size(), text, nonzeros)

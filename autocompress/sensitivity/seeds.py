@@ -20,11 +20,11 @@ from autocompress.sensitivity.table import Row, Sensitivity
 
 KNAPSACK = 4
 """One in so many trials may be a solution of the knapsack."""
-MOST = 20
+MOST = 10
 """Solutions of the knapsack at most: from then on, results tell more."""
 OTHERS = 12
 """One in so many trials may be uniform, and one in so many with learned ranks."""
-FEW = 4
+FEW = 2
 RANKS = "rank-selection"
 
 HOPELESS = 0.5
@@ -62,7 +62,7 @@ def sensitivity_seeds(space: SearchSpace, layers: Layers, table: Sensitivity, n:
 def make_seeds(space: SearchSpace, layers: Layers, table: Sensitivity, trials: int) -> list[Seed]:
     """Return the candidates to try first where sensitivities are known.
 
-    The uncompressed model, where the space has it; then up to a quarter of the trials (20 at most)
+    The uncompressed model, where the space has it; then up to a quarter of the trials (10 at most)
     along the frontier of the knapsack, a few with the same compression of all layers, and a few
     with learned ranks, where the space offers those.
 

@@ -28,6 +28,7 @@ from autocompress.explore.free import FreeMetrics
 from autocompress.explore.opening import Setup
 from autocompress.explore.proposals import Proposer
 from autocompress.explore.proposals.make import make_proposer
+from autocompress.explore.proposals.onesided import PATIENCE
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
 from autocompress.explore.trial import MODEL, ON_VALIDATION, TrialContext
@@ -65,6 +66,7 @@ class Session:
         if sweep.halving is not None:
             halving.check(objectives, metrics)
         self.goal = None
+        self.patience: int | None = PATIENCE
         if sweep.target is not None:
             self.goal = Goal.parse(sweep.target, sweep.minimize)
             self.goal.check(metrics)
@@ -234,6 +236,7 @@ class Session:
             reference=study.reference,
             limits=self.limits,
             seed=self.sweep.seed,
+            patience=self.patience,
         )
         study.proposer = proposer
         return proposer.enough

@@ -20,6 +20,7 @@ from autocompress.explore.proposals.onesided import PATIENCE, OneSided
 from autocompress.explore.proposals.path import Path, Point, front, key_of, thinned
 from autocompress.explore.proposals.trend import Requirement
 from autocompress.explore.seeding import make_seeds
+from autocompress.explore.sensible import sensible_recipe
 from autocompress.explore.space import SearchSpace
 from autocompress.explore.trial import TrialContext
 from autocompress.layers import find_layers
@@ -130,7 +131,8 @@ class Predictor:
 
     def openings(self) -> list[Params]:
         """Return parameters of candidates from small to large, with one recipe."""
-        uniform = [dict(seed.params) for seed in self._uniform]
+        seeds = make_seeds(self._space, self._layers, _UNIFORM)
+        uniform = [{**seed.params, **self._recipe} for seed in seeds]
         found: dict[str, list[tuple[Params, float, float]]] = {}
         for pick in make_picks(self._space, self._layers, levels=_LEVELS):
             found.setdefault(pick.group, []).append((pick.params, *self._cost(pick)))
@@ -221,14 +223,9 @@ class Predictor:
         return None if high == len(few) else math.log(few[high].size)
 
     @cached_property
-    def _uniform(self) -> Sequence[Any]:
-        return make_seeds(self._space, self._layers, _UNIFORM)
-
-    @cached_property
     def _recipe(self) -> Params:
-        """The recipe of the uniform candidates: the middle of every range."""
-        first = self._uniform[0].params if self._uniform else {}
-        return {name: value for name, value in first.items() if name.startswith("recipe.")}
+        """The recipe of every opening."""
+        return sensible_recipe(self._space)[1]
 
     def _judge(self, params: Mapping[str, Any]) -> Point | None:
         try:

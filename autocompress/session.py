@@ -42,7 +42,6 @@ from autocompress.recipe import Candidate, Direct
 from autocompress.repeats import Repeater
 from autocompress.runs import RunFolder
 from autocompress.sensitivity import planning
-from autocompress.sensitivity.cache import sensitivity
 from autocompress.sensitivity.table import Sensitivity
 from autocompress.storage import atomic
 
@@ -149,12 +148,13 @@ class Session:
             self.goal.target.value(reference)  # a bound that cannot be is told before any trial
         first = self.beginning()
         notes = {} if first.table is None else {planning.NOTE: first.table.to_dict()}
-        return Study.create(self.run.path, setup, self.model, seeds=first.seeds, notes=notes)
+        seeds = [] if self.goal else first.seeds  # where it goes is told trial by trial
+        return Study.create(self.run.path, setup, self.model, seeds=seeds, notes=notes)
 
     def beginning(self) -> planning.Beginning:
         """Return the first candidates, and the sensitivities that they may come from."""
         sweep = self.sweep
-        how = "none" if self.goal else sweep.seeding
+        how = "sensitivity" if self.goal else sweep.seeding
         say = self.observer.phase
         return planning.begin(how, self.space, self.model, self.data, sweep.trials, say=say)
 
@@ -227,12 +227,12 @@ class Session:
         ran = sum(r.status.finished and r.folder is not None for r in study.records())
         if self.goal is None or ran >= self.sweep.trials:
             return lambda records: False
-        self.observer.phase("measuring sensitivities (or taking them from the cache)")
+        self.observer.phase("looking for the path of the search")
         proposer = make_onesided(
             self.goal,
             context=self.context,
             space=self.space,
-            table=sensitivity(self.model, self.data, self.space),
+            table=Sensitivity.from_dict(study.note(planning.NOTE)),
             reference=study.reference,
             limits=self.limits,
             seed=self.sweep.seed,

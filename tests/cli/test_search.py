@@ -173,3 +173,38 @@ def test_a_killed_driver_loses_and_repeats_nothing(run, python, sweep_file, tmp_
     assert log.count("step   0") == 1
     history = (out / "trials" / "0000" / "history.csv").read_text().splitlines()
     assert len(history) == STEPS + 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--target", "small"], "target = 'small': expected METRIC>=VALUE or METRIC<=VALUE"),
+        (["--target", "accuracy>=97"], "for 97 % write 97%"),
+        (["--target", "accuracy>=ref-", "--minimize", "bytes"], "cannot read ''"),
+        (["--minimize", "bytes"], "minimize = 'bytes': say what must be reached"),
+        (["--target", "accuracy>=0.9", "--minimize", "byte"], "did you mean 'bytes'"),
+        (["--target", "flops<=1M"], "limits.flops"),
+    ],
+)
+def test_bad_targets_are_one_line_on_stderr(run, tmp_path, arguments, words):
+    said = run("search", "--out", tmp_path / "run", *arguments)
+    assert said.code == 2
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert words in said.err
+
+
+def test_a_search_for_a_target_says_what_it_found_or_what_binds(run, sweep_file, tmp_path):
+    options = ["--jobs", "0", "--trials", "1", "--quiet"]
+    easy, hard = tmp_path / "easy", tmp_path / "hard"
+    said = run("search", sweep_file, "--target", "accuracy>=5%", "--out", easy, *options)
+    assert said.code == 0
+    assert "smallest bytes with accuracy >= 5.00 %" in (easy / "report" / "answer.json").read_text()
+    best = run("best", easy)
+    assert best.code == 0
+    assert "with accuracy >= 5.00 %" in best.out
+    said = run("search", sweep_file, "--target", "loss<=0.00001", "--out", hard, *options)
+    assert said.code == 1
+    best = run("best", hard)
+    assert best.code == 1
+    assert "no trial keeps loss <= 1e-05" in best.out

@@ -72,7 +72,7 @@ def test_the_first_one_is_near_where_no_training_is_needed():
 
 
 def test_noise_costs_little():
-    worst = [smallest(run(make(), 1.5e4, 10, noise=0.0007, seed=seed)) for seed in range(4)]
+    worst = [smallest(run(make(), 1.5e4, 10, noise=0.0007, seed=seed)) for seed in range(2)]
     assert np.median(worst) / 1.5e4 < 1.1
 
 
@@ -87,8 +87,8 @@ def test_it_ends_when_there_is_little_left_to_gain():
     records = run(make(), 8e3, 60)
     assert 8 <= len(records) < 40
     assert 1 <= smallest(records) / 8e3 < 1.02
-    patient = run(make(patience=None), 8e3, 45)
-    assert len(patient) == 45
+    patient = run(make(patience=None), 8e3, len(records) + 2)
+    assert len(patient) == len(records) + 2
 
 
 def test_a_target_nothing_reaches_is_given_up_soon():

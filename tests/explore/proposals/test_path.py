@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -32,7 +33,7 @@ def test_gaps_between_points_that_differ_in_numbers_are_filled():
     path = Path.make([point(100, 3, 0.1), point(200, 1, 0.4)], DOMAINS)
     sizes = [p.size for p in path.points]
     assert sizes == sorted(sizes)
-    assert all(b / a <= STEP + 1e-9 for a, b in zip(sizes, sizes[1:], strict=False))
+    assert all(b / a <= STEP + 1e-9 for a, b in itertools.pairwise(sizes))
     middle = min(path.points, key=lambda p: abs(p.size - 100 * math.sqrt(2)))
     assert middle.params["a.density"] == pytest.approx(0.2, rel=0.02)  # the range is a log one
     assert 1 < middle.loss < 3

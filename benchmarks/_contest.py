@@ -103,17 +103,22 @@ def n_m(n: int, m: int) -> Rival:
 
 
 def filters(density: float) -> Rival:
-    """Keep the output channels of largest norm, one threshold over all layers."""
+    """Keep the output channels of largest norm, one threshold over all layers.
+
+    Found are the positions of the survivors and their slices, as a C step stores them.
+    """
 
     def run(weights: Arrays) -> Arrays:
         norms = [np.linalg.norm(w.reshape(len(w), -1), axis=1) for w in weights]
         every = np.concatenate(norms)
         kept = max(1, round(density * every.size))
         threshold = np.partition(every, every.size - kept)[every.size - kept]
-        return [
-            w * (norm >= threshold).reshape(-1, *[1] * (w.ndim - 1)).astype(w.dtype)
-            for w, norm in zip(weights, norms, strict=True)
-        ]
+        survivors = [np.flatnonzero(norm >= threshold) for norm in norms]
+        slices = [w[chosen] for w, chosen in zip(weights, survivors, strict=True)]
+        out = [np.zeros_like(w) for w in weights]
+        for full, chosen, part in zip(out, survivors, slices, strict=True):
+            full[chosen] = part
+        return out
 
     return run
 

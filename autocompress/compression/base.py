@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -317,15 +318,12 @@ def refuse(name: str, weighting: Weighting | None) -> None:
 
 def numel(shape: Sequence[int]) -> int:
     """Number of elements of a tensor of this shape."""
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+    return math.prod(shape)
 
 
 def total_numel(shapes: Shapes) -> int:
     """Number of elements of all tensors of these shapes together."""
-    return sum(numel(shape) for shape in shapes)
+    return sum(map(math.prod, shapes))
 
 
 def shapes_of(weights: Tensors) -> Shapes:
@@ -339,23 +337,31 @@ def flatten(weights: Tensors) -> Tensor:
     Raises:
         SchemeError: some weight is NaN or infinite, or there is none.
     """
-    if not weights:
-        raise SchemeError("a compression needs at least one weight tensor")
-    flat = (
-        torch.cat([w.detach().reshape(-1) for w in weights])
-        if len(weights) > 1
-        else (weights[0].detach().reshape(-1))
-    )
+    flat = joined(weights)
     require_finite(flat)
     return flat
 
 
+def joined(weights: Tensors) -> Tensor:
+    """Concatenate weights as :func:`flatten` does, where what follows finds NaN and infinity.
+
+    Raises:
+        SchemeError: there is no weight.
+    """
+    if not weights:
+        raise SchemeError("a compression needs at least one weight tensor")
+    parts = [w.reshape(-1) for w in weights]
+    return (torch.cat(parts) if len(parts) > 1 else parts[0]).detach()
+
+
 def require_finite(tensor: Tensor) -> None:
     """Raise SchemeError if any element is NaN or infinite."""
-    if not tensor.numel():
+    tensor = tensor.detach()
+    # one pass mostly settles it: no sum is finite if a number is not
+    if not tensor.numel() or math.isfinite(float(tensor.sum())):
         return
-    # nothing is made: NaN is both the smallest and the largest where there is one
-    low, high = _extremes(tensor.detach())
+    # or the sum overflowed. Nothing is made: NaN is both the smallest and the largest
+    low, high = _extremes(tensor)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise SchemeError("weights contain NaN or infinity: nothing can be compressed")
 
@@ -371,5 +377,23 @@ def _extremes(tensor: Tensor) -> tuple[float, float]:
 
 def unflatten(flat: Tensor, shapes: Shapes) -> Tensors:
     """Cut a vector back into tensors of the given shapes (views)."""
-    sizes = [numel(shape) for shape in shapes]
-    return tuple(p.view(s) for p, s in zip(flat.split(sizes), shapes, strict=True))
+    total, places = _places(shapes)
+    if flat.requires_grad or flat.stride() != (1,) or flat.numel() != total:
+        sizes = [numel(shape) for shape in shapes]
+        return tuple(p.view(s) for p, s in zip(flat.split(sizes), shapes, strict=True))
+    first = flat.storage_offset()  # a call a tensor, where splitting and viewing are two
+    return tuple(flat.as_strided(size, step, first + start) for size, step, start in places)
+
+
+_Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
+
+
+@functools.lru_cache(maxsize=256)
+def _places(shapes: Shapes) -> tuple[int, tuple[_Place, ...]]:
+    """Return the elements of all tensors, and of each its shape, strides and first element."""
+    places, start = [], 0
+    for shape in shapes:
+        steps = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+        places.append((shape, steps, start))
+        start += math.prod(shape)
+    return start, tuple(places)

@@ -91,6 +91,14 @@ class DenseCode(Code):
         return inner
 
 
+def vector_of(inner: Code) -> Tensor:
+    """Return the one vector that a code holds, to be read only: not copied where it need not be."""
+    if isinstance(inner, DenseCode) and inner.flat.dtype == inner.dtype and len(inner.shapes) == 1:
+        return inner.flat
+    (values,) = inner.decode()
+    return values
+
+
 @final
 @dataclass(frozen=True)
 class Dense(Compression):

@@ -86,6 +86,37 @@ def kind_of(weighting: Weighting | None) -> str:
     return "identity" if weighting is None else type(weighting).__name__.lower()
 
 
+def diagonals(name: str, weighting: Weighting | None, weights: Tensors) -> Tensors | None:
+    """Return the diagonal norm of each weight tensor, on its device; None for the identity.
+
+    Args:
+        name: The scheme's, for errors.
+        weighting: The norm a scheme was given that knows these two.
+        weights: The task's.
+
+    Raises:
+        SchemeError: a norm that is not diagonal, or does not fit.
+    """
+    if weighting is None:
+        return None
+    if not isinstance(weighting, Diagonal):
+        raise SchemeError(f"{name} takes a diagonal weighting, not a {kind_of(weighting)}")
+    weighting.check(shapes_of(weights))
+    return tuple(v.detach().to(w.device) for v, w in zip(weighting.values, weights, strict=True))
+
+
+def diagonal(name: str, weighting: Weighting | None, weights: Tensors) -> Tensor | None:
+    """Return :func:`diagonals` as one vector in their own dtype; None for the identity."""
+    values = diagonals(name, weighting, weights)
+    return None if values is None else concatenated(values)
+
+
+def concatenated(tensors: Tensors) -> Tensor:
+    """Return tensors as one vector in their own dtype: a view where there is just one."""
+    parts = [tensor.detach().reshape(-1) for tensor in tensors]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
 def energy(errors: Tensors, weighting: Weighting | None) -> float:
     """Return ``‖e‖²_H`` of the task's errors, in double precision."""
     if weighting is None:

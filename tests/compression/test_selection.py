@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autocompress.compression import selection
+from autocompress.compression import ranking
 from autocompress.compression.selection import Scores, largest, put, take
 from tests.compression import strategies as s
 
@@ -17,11 +17,11 @@ from tests.compression import strategies as s
 @pytest.fixture(autouse=True, params=[0, 1000], ids=["many", "few"])
 def _tiny_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make small vectors take the ways that large ones and those of a usual layer do."""
-    monkeypatch.setattr(selection, "FEW", request.param)
-    monkeypatch.setattr(selection, "STRIDE", 3)
-    monkeypatch.setattr(selection, "BLOCK", 7)
-    monkeypatch.setattr(selection, "SAMPLE", 6)
-    monkeypatch.setattr(selection, "SMALL", 5)
+    monkeypatch.setattr(ranking, "FEW", request.param)
+    monkeypatch.setattr(ranking, "STRIDE", 3)
+    monkeypatch.setattr(ranking, "BLOCK", 7)
+    monkeypatch.setattr(ranking, "SAMPLE", 6)
+    monkeypatch.setattr(ranking, "SMALL", 5)
 
 
 @settings(max_examples=150)
@@ -70,7 +70,7 @@ def test_a_misleading_sample_costs_only_time(vector: Tensor, data: st.DataObject
     count = data.draw(st.integers(1, vector.numel()))
     expected = Scores(vector).largest(count)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "_bracket", lambda *_: (1e37, 2e37))
+        patch.setattr(ranking, "_bracket", lambda *_: (1e37, 2e37))
         assert torch.equal(Scores(vector).largest(count), expected)
 
 
@@ -78,13 +78,13 @@ def test_a_misleading_sample_costs_only_time(vector: Tensor, data: st.DataObject
 def test_take_and_put_are_inverse(dtype: torch.dtype) -> None:
     flat = torch.tensor([0.0, 1.5, 0.0, -2.0], dtype=dtype)
     index = torch.tensor([1, 3])
-    assert torch.equal(put(index, take(flat, index), 4), flat)
+    assert torch.equal(put(index, take(flat, index), (4,)), flat)
     none = torch.zeros(0, dtype=torch.int64)
-    assert torch.equal(put(none, take(flat, none), 4), torch.zeros(4, dtype=dtype))
+    assert torch.equal(put(none, take(flat, none), (4,)), torch.zeros(4, dtype=dtype))
 
 
 @given(st.integers(0, 200), st.floats(0, 1), st.integers(0, 9))
 def test_positions_are_found_at_any_density(size: int, density: float, seed: int) -> None:
     mask = np.random.default_rng(seed).random(size) < density
-    assert selection._where(mask).tolist() == np.flatnonzero(mask).tolist()
-    assert selection._where(mask[1:]).tolist() == np.flatnonzero(mask[1:]).tolist()
+    assert ranking.positions(mask).tolist() == np.flatnonzero(mask).tolist()
+    assert ranking.positions(mask[1:]).tolist() == np.flatnonzero(mask[1:]).tolist()

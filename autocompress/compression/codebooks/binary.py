@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -32,12 +31,11 @@ from autocompress.compression.codebooks.partition import (
     Runs,
     check_group,
     count_of,
-    diagonal,
     runs_of,
     tiles,
 )
 from autocompress.compression.estimate import Estimate
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.weighting import Weighting, diagonal
 
 SIGNS = (-1.0, 1.0)
 _BLOCK = 1 << 15  # magnitudes at a time: they stay in cache
@@ -67,7 +65,7 @@ class Binary(Compression):
     ) -> LevelsCode:
         del mu, previous
         flat, shapes = flatten(weights), shapes_of(weights)
-        diagonal(self.name, weighting, weights, shapes)
+        diagonal(self.name, weighting, weights)
         digits = nearest_levels(flat, SIGNS, None, shapes, None)
         return levels_code(digits, SIGNS, None, flat, None, shapes)
 
@@ -93,7 +91,6 @@ class BinaryScale(Compression):
     name: ClassVar[str] = "binary-scale"
     stage: ClassVar[int] = GRID
     weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
-    ranges: ClassVar[Mapping[str, Any]] = {}
     group: Group = None
 
     def __post_init__(self) -> None:
@@ -114,7 +111,7 @@ class BinaryScale(Compression):
             if found is not None:
                 return levels_code(found[0], SIGNS, found[1], weights[0].detach(), None, shapes)
         flat = flatten(weights)
-        h = diagonal(self.name, weighting, weights, shapes)
+        h = diagonal(self.name, weighting, weights)
         scales = mean_magnitudes(flat, h, runs_of(shapes, self.group))
         digits = nearest_levels(flat, SIGNS, None, shapes, None)
         return levels_code(digits, SIGNS, scales, flat, self.group, shapes)

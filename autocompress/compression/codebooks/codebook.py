@@ -35,13 +35,12 @@ from autocompress.compression.codebooks.partition import (
     Group,
     check_group,
     count_of,
-    diagonal,
     runs_of,
 )
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, indices, integers
 from autocompress.compression.streams import Packed, Stream
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
 
@@ -193,7 +192,7 @@ class Codebook(Compression):
         del mu, previous  # the optimum is found from scratch: there is nothing to warm-start
         shapes = shapes_of(weights)
         self.check(shapes)
-        flat, h = flatten(weights), diagonal(self.name, weighting, weights, shapes)
+        flat, h = flatten(weights), diagonal(self.name, weighting, weights)
         if self.group is not None:
             runs = runs_of(shapes, self.group)
             codebooks = grouped_kmeans(flat, self.k, runs, h, zero=self.zero)

@@ -30,6 +30,7 @@ from autocompress.compression.codebooks.scalars import CHUNK, Floats, Reals, Sum
 _SMALL = 1 << 14  # changes of one group that are sorted
 _BATCH = 1 << 18  # changes sorted at a time
 _PARTS = 8  # pieces that an interval is cut into
+_RUN = 1 << 8  # magnitudes whose sum is looked at first
 _EXACT = 1e-12
 
 
@@ -127,25 +128,58 @@ def _search(part: Reals, own: Reals | None, q: Floats) -> float:
 def _largest_mean(u: Reals, h: Reals | None) -> float:
     """Return the mean of the largest magnitudes, as many as maximise (Σ h u)² / Σ h.
 
+    Within a run of magnitudes, none is above its first: with S = Σ h u and W = Σ h before it, the
+    gain is at most ``(S + t·first)² / (W + t)`` for some t from 0 to the run's own Σ h. Falling at
+    first and rising after, that is largest at either end. Few runs can hold the maximum.
+
     Args:
         u: Magnitudes, ascending.
         h: Their importance, or None.
     """
-    best, mean, moment, weight = 0.0, 0.0, 0.0, 0.0
-    for end in range(len(u), 0, -CHUNK):
-        part = u[max(end - CHUNK, 0) : end][::-1].astype(np.float64)
-        own = np.ones(len(part)) if h is None else h[max(end - CHUNK, 0) : end][::-1].astype(float)
-        part *= own
-        part[0] += moment
-        own[0] += weight
-        np.cumsum(part, out=part)
-        np.cumsum(own, out=own)
-        moment, weight = float(part[-1]), float(own[-1])
-        gain = np.divide(part * part, own, out=np.zeros_like(part), where=own > 0.0)
+    moments, weights = _runs(u, h)
+    moment, weight = np.cumsum(moments), np.cumsum(weights)
+    gain, means = _ratio(moment * moment, weight), _ratio(moment, weight)
+    best = int(gain.argmax())
+    most, mean = gain[best], means[best]
+    moment -= moments
+    weight -= weights
+    end = np.arange(len(u), 0, -_RUN)
+    bound = _ratio((moment + weights * u[end - 1]) ** 2, weight + weights)
+    for run in np.flatnonzero(bound > most * (1.0 + _EXACT)):
+        some = slice(max(end[run] - _RUN, 0), end[run])
+        own = np.ones(some.stop - some.start) if h is None else h[some].astype(np.float64)[::-1]
+        part = np.cumsum(own * u[some][::-1]) + moment[run]
+        own = np.cumsum(own) + weight[run]
+        gain = _ratio(part * part, own)
         top = int(gain.argmax())
-        if gain[top] > best:
-            best, mean = float(gain[top]), float(part[top] / own[top])
-    return mean
+        if gain[top] > most:
+            most, mean = gain[top], part[top] / own[top]
+    return float(mean)
+
+
+def _runs(u: Reals, h: Reals | None) -> tuple[Floats, Floats]:
+    """Return Σ h u and Σ h of every so many magnitudes, from the largest on."""
+    moments, weights = [], []
+    for end in range(len(u), 0, -CHUNK):
+        some = slice(max(end - CHUNK, 0), end)
+        part = u[some].astype(np.float64)
+        short = len(part) % _RUN
+        edges = np.arange(short or _RUN, len(part), _RUN)
+        edges = np.concatenate([np.zeros(1, np.int64), edges])
+        if h is None:
+            own = np.diff(edges, append=len(part)).astype(np.float64)
+        else:
+            each = h[some].astype(np.float64)
+            part *= each
+            own = np.add.reduceat(each, edges)
+        moments.append(np.add.reduceat(part, edges)[::-1])
+        weights.append(own[::-1])
+    return np.concatenate(moments), np.concatenate(weights)
+
+
+def _ratio(a: Floats, b: Floats) -> Floats:
+    ratio: Floats = np.divide(a, b, out=np.zeros_like(a), where=b > 0.0)
+    return ratio
 
 
 class _Gains:

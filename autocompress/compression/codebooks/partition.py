@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
-from autocompress.compression.base import Shapes, Tensors, numel
-from autocompress.compression.weighting import Diagonal, Weighting
+from autocompress.compression.base import Shapes, numel
 from autocompress.errors import SchemeError
 
 Group: TypeAlias = int | str | None
@@ -82,22 +80,3 @@ def scale_groups(flat: Tensor, scales: Tensor, runs: Runs) -> Tensor:
         part = flat[weights]
         part.view(groups.stop - groups.start, -1).mul_(scales[groups, None])
     return flat
-
-
-def diagonal(
-    name: str, weighting: Weighting | None, weights: Tensors, shapes: Shapes
-) -> Tensor | None:
-    """Return a diagonal norm's weights as one vector in their own dtype; None for the identity.
-
-    Raises:
-        SchemeError: a norm that is not diagonal, or does not fit.
-    """
-    if weighting is None:
-        return None
-    if not isinstance(weighting, Diagonal):
-        kind = type(weighting).__name__.lower()
-        raise SchemeError(f"{name} has no {kind} weighting: accepted is none or diagonal")
-    weighting.check(shapes)
-    values = [value.detach().reshape(-1) for value in weighting.values]
-    device = weights[0].device
-    return (values[0] if len(values) == 1 else torch.cat(values)).to(device)

@@ -27,11 +27,10 @@ from autocompress.compression.codebooks.partition import (
     Group,
     check_group,
     count_of,
-    diagonal,
     runs_of,
 )
 from autocompress.compression.estimate import Estimate
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
 _MOST = 126  # 255 levels; and all powers are normal float32 numbers
@@ -90,7 +89,7 @@ class PowersOfTwo(Compression):
     ) -> LevelsCode:
         del mu, previous
         flat, shapes = flatten(weights), shapes_of(weights)
-        h = diagonal(self.name, weighting, weights, shapes)
+        h = diagonal(self.name, weighting, weights)
         levels = self._levels()
         scales = None
         if self.scale:

@@ -26,11 +26,10 @@ from autocompress.compression.codebooks.partition import (
     Group,
     check_group,
     count_of,
-    diagonal,
     runs_of,
 )
 from autocompress.compression.estimate import Estimate
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.weighting import Weighting, diagonal
 
 TRITS = (-1.0, 0.0, 1.0)
 
@@ -59,7 +58,7 @@ class Ternary(Compression):
     ) -> LevelsCode:
         del mu, previous
         flat, shapes = flatten(weights), shapes_of(weights)
-        diagonal(self.name, weighting, weights, shapes)
+        diagonal(self.name, weighting, weights)
         digits = nearest_levels(flat, TRITS, None, shapes, None)
         return levels_code(digits, TRITS, None, flat, None, shapes)
 
@@ -101,7 +100,7 @@ class TernaryScale(Compression):
     ) -> LevelsCode:
         del mu, previous
         flat, shapes = flatten(weights), shapes_of(weights)
-        h = diagonal(self.name, weighting, weights, shapes)
+        h = diagonal(self.name, weighting, weights)
         scales = best_scales(flat, h, (0.0, 1.0), runs_of(shapes, self.group)).to(flat.device)
         digits = nearest_levels(flat, TRITS, scales, shapes, self.group)
         return levels_code(digits, TRITS, scales, flat, self.group, shapes)

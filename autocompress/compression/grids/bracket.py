@@ -12,6 +12,7 @@ Row sums for a scale are differences of running sums of the sorted row: no pass 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,14 +32,14 @@ class _Row:
 
     def positions(self, scales: Floats) -> NDArray[np.int64]:
         """Return how many of the row are below each threshold: ``(scales, top)``."""
-        thresholds = scales[:, None] * (np.arange(self.top) + 0.5)
+        thresholds = scales[:, None] * np.arange(0.5, self.top)
         return np.searchsorted(self.x, thresholds.astype(self.x.dtype))
 
     def sums(self, scales: Floats) -> tuple[Floats, Floats]:
         """Return B and C for the levels of each scale."""
         at = self.positions(scales)
         products = (self.below[-1] - self.below[at]).sum(axis=1)
-        squares = (len(self.x) - at) @ (2.0 * np.arange(self.top) + 1)
+        squares = (len(self.x) - at) @ np.arange(1.0, 2 * self.top, 2)
         return products, squares
 
 
@@ -55,12 +56,11 @@ def bracket(ordered: NDArray[np.generic], below: Floats, top: int, previous: flo
     highest = float(ordered[-1])
     if highest <= 0:
         return 0.0
-    scales = highest / top * np.geomspace(2.0**-10, 2.001 * top, _SCALES)
-    ranges = highest / np.arange(1, top + 1)  # what lies on a coarser grid is found exactly
     # about how many positions are looked up at a time: in all, they cost about what sorting does
     lookups = min(max(len(ordered) // 32, 2**9), 2**13)
     known = [previous] if previous is not None and previous > 0 else []
-    scales = np.unique(np.concatenate([[0.0], scales, ranges, known]))
+    scales = np.concatenate([highest * _start(top), known])
+    scales.sort()
     b, c = row.sums(scales)
     best = _Best()
     best.offer(b, c)
@@ -73,21 +73,38 @@ def bracket(ordered: NDArray[np.generic], below: Floats, top: int, previous: flo
             either = np.maximum(_gain(ends[0], ends[1]), _gain(ends[2], ends[3]))[keep]
             keep = np.sort(keep[np.argsort(either)[-most:]])
         a, z, ends = a[keep], z[keep], ends[:, keep]
+        if not len(keep):
+            break
         # neighbours as one, by their outer ends
-        new = np.concatenate([[True], a[1:] != z[:-1]])[: len(a)]
-        first, last = row.positions(a[new]), row.positions(z[np.roll(new, -1)])
-        if not len(keep) or (last - first).sum() <= lookups:
-            _try_all(row, first, last, ends[2, np.roll(new, -1)], ends[3, np.roll(new, -1)], best)
+        gaps = np.flatnonzero(a[1:] != z[:-1])
+        left, right = np.append(0, gaps + 1), np.append(gaps, len(a) - 1)
+        at = row.positions(np.append(a[left], z[right]))
+        first, last = at[: len(left)], at[len(left) :]
+        if (last - first).sum() <= lookups:
+            _try_all(row, first, last, ends[2, right], ends[3, right], best)
             break
         inner = a[:, None] + (z - a)[:, None] * (np.arange(1, _PARTS) / _PARTS)
         b, c = (s.reshape(inner.shape) for s in row.sums(inner.reshape(-1)))
         best.offer(b.reshape(-1), c.reshape(-1))
-        edges = np.concatenate([a[:, None], inner, z[:, None]], axis=1)
-        b = np.concatenate([ends[0][:, None], b, ends[2][:, None]], axis=1)
-        c = np.concatenate([ends[1][:, None], c, ends[3][:, None]], axis=1)
-        a, z = edges[:, :-1].reshape(-1), edges[:, 1:].reshape(-1)
-        ends = np.stack([s.reshape(-1) for s in (b[:, :-1], c[:, :-1], b[:, 1:], c[:, 1:])])
+        a, z = _between(a, inner, z)
+        ends = np.stack([*_between(ends[0], b, ends[2]), *_between(ends[1], c, ends[3])])
+        ends = ends[[0, 2, 1, 3]]
     return best.scale
+
+
+@functools.lru_cache(maxsize=16)
+def _start(top: int) -> Floats:
+    """Return scales to start from, of a row whose largest number is 1."""
+    scales = np.geomspace(2.0**-10, 2.001 * top, _SCALES) / top
+    ranges = 1 / np.arange(1, top + 1)  # what lies on a coarser grid is found exactly
+    return np.concatenate([[0.0], scales, ranges])
+
+
+def _between(low: Floats, inner: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Return what lies at the lower and at the upper ends of the parts of intervals."""
+    edges = np.empty((len(low), _PARTS + 1))
+    edges[:, 0], edges[:, 1:-1], edges[:, -1] = low, inner, high
+    return edges[:, :-1].reshape(-1), edges[:, 1:].reshape(-1)
 
 
 def _try_all(
@@ -105,7 +122,8 @@ def _try_all(
 
 def _gain(products: Floats, squares: Floats) -> Floats:
     """Return how much the best scale takes off the error."""
-    gain: Floats = np.where(squares > 0, products * products / np.maximum(squares, 1), 0)
+    # without squares there are no products
+    gain: Floats = products * products / np.maximum(squares, 1)
     return gain
 
 

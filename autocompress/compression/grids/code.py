@@ -84,14 +84,14 @@ class UniformCode(InnerCode):
 
     def _scaled(self, scale: Tensor) -> Tensors:
         """Decode symmetric levels of one row a tensor: less overhead than with torch."""
-        flat = self.levels.to(torch.float32)
-        values, start = flat.numpy(), 0
+        levels, start = self.levels.numpy(), 0
+        values = np.empty(len(levels), np.float32)
         lengths = [length for length in map(numel, self.shapes) if length]
         for length, step in zip(lengths, scale.numpy(), strict=True):
-            part = values[start : start + length]
-            np.multiply(part, step, out=part)
+            some = slice(start, start + length)
+            np.multiply(levels[some], step, out=values[some])
             start += length
-        return unflatten(flat, self.shapes)
+        return unflatten(torch.from_numpy(values), self.shapes)
 
     def own_bits(self) -> int:
         return self.levels.numel() * self.width

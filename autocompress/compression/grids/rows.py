@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -99,22 +99,39 @@ def is_plain(tensor: Tensor) -> bool:
     )
 
 
-def round_row(x: NDArray[np.float32], step: float, top: int | None, out: NDArray[Any]) -> None:
-    """Write the nearest symmetric levels of a vector into another, int8 or int16.
+_CACHED = 2**16  # numbers rounded at a time
 
-    With a ``top`` of None the step must be such that none is too high.
+
+def round_rows(
+    rows: Sequence[NDArray[np.float32]],
+    steps: NDArray[np.float32],
+    top: int | None,
+    out: NDArray[Any],
+) -> None:
+    """Write the nearest symmetric levels of vectors one after the other, as int8 or int16.
+
+    Short ones are rounded together. With a ``top`` of None the steps must be such that no level is
+    too high.
     """
-    divisor = np.float32(step)
-    width = min(len(x), 2**14)  # stays in the cache
-    buffer = np.empty(width, np.float32)
-    for start in range(0, len(x), width):
-        part = x[start : start + width]
-        values = buffer[: len(part)]
-        np.divide(part, divisor, out=values)
-        np.rint(values, out=values)
-        if top is not None:
-            np.clip(values, -top, top, out=values)
-        out[start : start + width] = values
+    buffer, filled, written = np.empty(min(_CACHED, len(out)), np.float32), 0, 0
+    for row, step in zip(rows, steps, strict=True):
+        start = 0
+        while start < len(row):
+            many = min(len(row) - start, len(buffer) - filled)
+            np.divide(row[start : start + many], step, out=buffer[filled : filled + many])
+            start, filled = start + many, filled + many
+            if filled == len(buffer):
+                _round(buffer, top, out[written : written + filled])
+                written, filled = written + filled, 0
+    _round(buffer[:filled], top, out[written:])
+
+
+def _round(values: NDArray[np.float32], top: int | None, out: NDArray[Any]) -> None:
+    """Round numbers in place and write them as integers."""
+    np.rint(values, out=values)
+    if top is not None:
+        np.clip(values, -top, top, out=values)
+    out[...] = values
 
 
 def nearest_levels(rows: Tensor, scale: Tensor, offset: Tensor | None, bits: int) -> Tensor:
@@ -135,7 +152,7 @@ def nearest_levels(rows: Tensor, scale: Tensor, offset: Tensor | None, bits: int
     wide = compute_dtype(rows.dtype)
     step = torch.where(scale > 0, scale, 1).to(wide)
     if len(rows) == 1 and offset is None and bits > 1 and is_plain(rows):
-        round_row(rows[0].numpy(), float(step), high, levels[0].numpy())
+        round_rows([rows[0].numpy()], step.numpy(), high, levels[0].numpy())
         return levels
     for r, c in pieces(rows):
         part = rows[r, c].to(wide)

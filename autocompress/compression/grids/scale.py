@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.compression.base import Tensors
-from autocompress.compression.grids.rows import bounds, extremes, is_plain, round_row
+from autocompress.compression.grids.rows import bounds, extremes, is_plain, round_rows
 
 Grid: TypeAlias = tuple[Tensor, Tensor | None]
 """Scales and, unless symmetric, offsets (the values of level 0): vectors of one number a row."""
@@ -72,12 +72,12 @@ def plain_tensors(
     than finite float32 on the CPU; scales that are not normal numbers, or so large that a level may
     overflow.
     """
-    flat = [w.detach().reshape(-1) for w in weights if w.numel()]
-    if bits == 1 or not all(map(is_plain, flat)):
+    some = [w.detach() for w in weights if w.numel()]
+    if bits == 1 or not all(map(is_plain, some)):
         return None
     top = bounds(bits, True)[1]
     least, most = float(_FLOAT32.tiny), float(_FLOAT32.max) / (2 * top)
-    rows = [w.numpy() for w in flat]
+    rows = [w.numpy().reshape(-1) for w in some]
     scales = []
     for index, row in enumerate(rows):
         highest, lowest = float(np.maximum.reduce(row)), float(np.minimum.reduce(row))
@@ -89,14 +89,9 @@ def plain_tensors(
             return None
         scales.append(scale)
     scale_vector = np.array(scales, dtype=np.float32)
-    kind = np.int16 if bits > 8 else np.int8
-    levels = np.empty(sum(map(len, rows)), dtype=kind)
-    start = 0
-    for row, scale in zip(rows, scales, strict=True):
-        round_row(
-            row, scale or 1.0, None if find is None else top, levels[start : start + len(row)]
-        )
-        start += len(row)
+    levels = np.empty(sum(map(len, rows)), dtype=np.int16 if bits > 8 else np.int8)
+    steps = np.where(scale_vector > 0, scale_vector, np.float32(1))
+    round_rows(rows, steps, None if find is None else top, levels)
     return torch.from_numpy(levels), torch.from_numpy(scale_vector)
 
 

@@ -22,8 +22,8 @@ from autocompress.compression.base import (
     total_numel,
 )
 from autocompress.compression.pruning.prune import SparseCode
-from autocompress.compression.selection import Scores, diagonal, take, wide
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.selection import Scores, take, wide
+from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
 Vector: TypeAlias = NDArray[np.float64]
@@ -75,7 +75,7 @@ class L1Ball(Compression):
     ) -> SparseCode:
         del mu, previous
         flat, shapes = flatten(weights), shapes_of(weights)
-        norm = _scaled(diagonal(self.name, weighting, shapes))
+        norm = _scaled(diagonal(self.name, weighting, weights))
         index, values = _project(Scores(flat, norm), self.radius * flat.numel())
         return SparseCode.of(index, values, shapes)
 

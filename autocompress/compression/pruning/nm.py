@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any, ClassVar, Self, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,9 +26,9 @@ from autocompress.compression.base import (
 from autocompress.compression.dense import Dense, DenseCode
 from autocompress.compression.estimate import Estimate, dense, held, integers
 from autocompress.compression.pruning.patterns import best, rank, unrank
-from autocompress.compression.selection import diagonal, put, take
+from autocompress.compression.selection import positions, put, take
 from autocompress.compression.streams import Packed, Stream
-from autocompress.compression.weighting import Diagonal, Weighting
+from autocompress.compression.weighting import Diagonal, Weighting, diagonals
 from autocompress.errors import SchemeError, unknown
 
 AXES = {"input": 1, "output": 0}
@@ -66,14 +65,14 @@ class NMCode(InnerCode):
 
     def decode(self) -> Tensors:
         (values,) = self.inner.decode()
-        flat = put(_positions(self.mask), values, self.mask.numel())
+        flat = put(positions(self.mask), values, (self.mask.numel(),))
         pieces = flat.split([numel(shape) for shape in self.shapes])
         return tuple(_natural(p, s, self.axis) for p, s in zip(pieces, self.shapes, strict=True))
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):
             return None
-        return Diagonal((take(_grouped(weighting.values, self.axis), _positions(self.mask)),))
+        return Diagonal((take(_grouped(weighting.values, self.axis), positions(self.mask)),))
 
     def own_bits(self) -> int:
         groups, m = self.mask.shape
@@ -167,13 +166,10 @@ class NMPrune(Compression):
         for weight in weights:
             require_finite(weight)
         groups = _grouped(weights, axis).view(-1, self.m)
-        norm = None
-        if weighting is not None:
-            diagonal(self.name, weighting, shapes)
-            assert isinstance(weighting, Diagonal)
-            norm = _grouped(weighting.values, axis).view(-1, self.m)
+        norms = diagonals(self.name, weighting, weights)
+        norm = None if norms is None else _grouped(norms, axis).view(-1, self.m)
         mask = best(groups, norm, self.n)
-        values = take(groups.view(-1), _positions(mask))
+        values = take(groups.view(-1), positions(mask))
         inner = DenseCode(values, (tuple(values.shape),), values.dtype)
         return NMCode(mask, inner, shapes, axis)
 
@@ -217,13 +213,6 @@ def _grouped(weights: Tensors, axis: int) -> Tensor:
     """Return the weights as one vector, each tensor read with ``axis`` last."""
     parts = [weight.detach().movedim(axis, -1).reshape(-1) for weight in weights]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _positions(mask: Tensor) -> Tensor:
-    """Return where the survivors are in the vector that `_grouped` returns."""
-    if mask.device.type != "cpu":
-        return torch.nonzero(mask.view(-1)).flatten()
-    return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def _natural(piece: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:

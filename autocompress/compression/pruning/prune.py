@@ -21,12 +21,12 @@ from autocompress.compression.base import (
     total_numel,
     unflatten,
 )
-from autocompress.compression.dense import Dense, DenseCode
+from autocompress.compression.dense import Dense, DenseCode, vector_of
 from autocompress.compression.estimate import Estimate, dense, held, positions
-from autocompress.compression.selection import Scores, concatenated, diagonal, put, take
+from autocompress.compression.selection import Scores, put, take
 from autocompress.compression.selection import largest as largest
 from autocompress.compression.streams import Positions, Stream
-from autocompress.compression.weighting import Diagonal, Weighting
+from autocompress.compression.weighting import Diagonal, Weighting, concatenated, diagonal
 from autocompress.errors import SchemeError
 
 
@@ -52,8 +52,8 @@ class SparseCode(InnerCode):
         return cls(index, DenseCode(values, (tuple(values.shape),), values.dtype), shapes)
 
     def decode(self) -> Tensors:
-        (values,) = self.inner.decode()
-        return unflatten(put(self.index, values, total_numel(self.shapes)), self.shapes)
+        values = vector_of(self.inner)
+        return unflatten(put(self.index, values, (total_numel(self.shapes),)), self.shapes)
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):
@@ -118,7 +118,7 @@ class Prune(Compression):
     ) -> SparseCode:
         del mu, previous
         flat, shapes = flatten(weights), shapes_of(weights)
-        scores = Scores(flat, diagonal(self.name, weighting, shapes), power=2)
+        scores = Scores(flat, diagonal(self.name, weighting, weights), power=2)
         index = scores.largest(max(1, round(self.density * flat.numel())))
         return SparseCode.of(index, take(flat, index), shapes)
 

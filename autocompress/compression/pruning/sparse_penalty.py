@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from autocompress.compression.base import (
     Code,
@@ -16,13 +17,15 @@ from autocompress.compression.base import (
     Shapes,
     Tensors,
     flatten,
+    joined,
+    require_finite,
     shapes_of,
     total_numel,
 )
 from autocompress.compression.dense import Dense
 from autocompress.compression.pruning.prune import SparseCode
-from autocompress.compression.selection import Scores, diagonal, take, wide
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.selection import Scores, take, wide
+from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
 
@@ -59,11 +62,11 @@ class L0Penalty(Compression):
         weighting: Weighting | None = None,
     ) -> SparseCode:
         del previous
-        flat, shapes = flatten(weights), shapes_of(weights)
-        norm = diagonal(self.name, weighting, shapes)
+        norm = diagonal(self.name, weighting, weights)
         square = 2 * _price(self.alpha, mu)
-        index = Scores(flat, norm, power=2).above(math.sqrt(square) if norm is None else square)
-        return SparseCode.of(index, take(flat, index), shapes)
+        threshold = math.sqrt(square) if norm is None else square
+        index, values = _survivors(weights, norm, threshold, power=2)
+        return SparseCode.of(index, values, shapes_of(weights))
 
     def penalty(self, code: Code) -> float:
         assert isinstance(code, SparseCode)
@@ -107,18 +110,21 @@ class L1Penalty(Compression):
         weighting: Weighting | None = None,
     ) -> SparseCode:
         del previous
-        flat, shapes = flatten(weights), shapes_of(weights)
-        norm = diagonal(self.name, weighting, shapes)
+        norm = diagonal(self.name, weighting, weights)
         threshold = _price(self.alpha, mu)
-        index = Scores(flat, norm).above(threshold)
-        values = take(flat, index)
-        if threshold > 0:
+        index, values = _survivors(weights, norm, threshold, power=1)
+        if threshold > 0 and norm is None:
+            # each is beyond the threshold, and the difference never changes sign
+            shrunk = wide(values)
+            shrunk -= np.copysign(threshold, shrunk)
+            values = torch.from_numpy(shrunk).to(values.device, values.dtype)
+        elif threshold > 0 and norm is not None:
             shrunk = np.abs(wide(values))
-            shrunk -= threshold if norm is None else threshold / wide(take(norm, index))
-            magnitudes = torch.from_numpy(shrunk).to(flat.device, flat.dtype)
+            shrunk -= threshold / wide(take(norm, index))
+            magnitudes = torch.from_numpy(shrunk).to(values.device, values.dtype)
             # a product above the threshold may round to a quotient just below zero
             values = magnitudes.clamp_(min=0.0).copysign_(values)
-        return SparseCode.of(index, values, shapes)
+        return SparseCode.of(index, values, shapes_of(weights))
 
     def penalty(self, code: Code) -> float:
         assert isinstance(code, SparseCode)
@@ -129,6 +135,18 @@ class L1Penalty(Compression):
 
     def canonical(self, shapes: Shapes) -> Compression:
         return Dense() if self.alpha == 0 else self
+
+
+def _survivors(
+    weights: Tensors, norm: Tensor | None, threshold: float, power: int
+) -> tuple[Tensor, Tensor]:
+    """Return positions and values of the weights whose score is above the threshold."""
+    # what is not finite survives, so that there is no need to look through all weights for it
+    flat = joined(weights) if math.isfinite(threshold) else flatten(weights)
+    index = Scores(flat, norm, power).above(threshold)
+    values = take(flat, index)
+    require_finite(values)
+    return index, values
 
 
 def _check_alpha(alpha: float) -> None:

@@ -21,7 +21,7 @@ from autocompress.compression.structured.block_code import (
     masks_of,
     sizes_of,
 )
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.weighting import Weighting, diagonals
 from autocompress.errors import SchemeError
 
 __all__ = ["BlockCode", "BlockPrune"]
@@ -80,10 +80,10 @@ class BlockPrune(Compression):
         del mu, previous
         shapes = shapes_of(weights)
         blocks = self._blocks(shapes)
-        diagonals = grouping.diagonal_of(self.name, weighting, shapes)
+        norms = diagonals(self.name, weighting, weights) or (None,) * len(weights)
         scores = [
-            grouping.block_scores(weight, block, self.norm, diagonal).reshape(-1)
-            for weight, block, diagonal in zip(weights, blocks, diagonals, strict=True)
+            grouping.block_scores(weight, block, self.norm, h).reshape(-1)
+            for weight, block, h in zip(weights, blocks, norms, strict=True)
         ]
         kept = budget.select(scores, self.density, joint=self.scope == "joint", align=1)
         offsets = [0]

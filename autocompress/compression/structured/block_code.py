@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from autocompress.compression import bitpack
 from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors, total_numel
-from autocompress.compression.selection import fast
+from autocompress.compression.selection import positions, put, take
 from autocompress.compression.streams import Positions, Stream
 from autocompress.compression.structured import grouping
 from autocompress.compression.weighting import Diagonal, Weighting
@@ -51,25 +50,8 @@ def _enlarge(flags: Tensor, shape: Block, block: Block) -> Tensor:
 
 def gather(tensors: Tensors, masks: Tensors) -> Tensor:
     """Return the elements under the masks as one vector."""
-    return torch.cat([_take(t.detach(), mask) for t, mask in zip(tensors, masks, strict=True)])
-
-
-def _take(tensor: Tensor, mask: Tensor) -> Tensor:
-    """Return the elements under a mask; on a CPU NumPy is several times as quick."""
-    if tensor.device.type != "cpu" or tensor.dtype == torch.bfloat16:
-        return tensor[mask]
-    return torch.from_numpy(tensor.numpy()[mask.numpy()])
-
-
-def _put(values: Tensor, mask: Tensor) -> Tensor:
-    """Return zeros with the values under a mask; inverse of :func:`_take`."""
-    if not fast(values):
-        full = torch.zeros(mask.shape, dtype=values.dtype, device=values.device)
-        full[mask] = values
-        return full
-    array = np.zeros(tuple(mask.shape), dtype=values.numpy().dtype)
-    array[mask.numpy()] = values.numpy()
-    return torch.from_numpy(array)
+    parts = zip(tensors, masks, strict=True)
+    return torch.cat([take(t.detach().reshape(-1), positions(mask)) for t, mask in parts])
 
 
 @final
@@ -97,9 +79,9 @@ class BlockCode(InnerCode):
 
     def decode(self) -> Tensors:
         (values,) = self.inner.decode()
-        masks = self.masks()
-        parts = values.split([int(mask.count_nonzero()) for mask in masks])
-        return tuple(_put(part, mask) for mask, part in zip(masks, parts, strict=True))
+        places = [positions(mask) for mask in self.masks()]
+        parts = zip(places, values.split([p.numel() for p in places]), self.shapes, strict=True)
+        return tuple(put(index, v, (math.prod(s),)).view(s) for index, v, s in parts)
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):

@@ -109,13 +109,20 @@ def select(
     counts = fixed_counts(sizes, density, joint=joint, align=align)
     rows = [row.detach().cpu().numpy() for row in scores]  # few numbers, wherever the weights are
     if counts is None and align == 1:
-        kept = _threshold(rows, allowed(sizes, density, 1))
+        kept = threshold(np.concatenate(rows), sizes, allowed(sizes, density, 1))
     else:
         counts = counts or _deal(rows, allowed(sizes, density, align), align)
         kept = [_largest(row, count) for row, count in zip(rows, counts, strict=True)]
     return tuple(
         torch.from_numpy(index).to(row.device) for index, row in zip(kept, scores, strict=True)
     )
+
+
+def contested(sizes: Sequence[int], density: float) -> int | None:
+    """Return how many groups survive jointly, None where that says which."""
+    if fixed_counts(sizes, density, joint=True, align=1) is not None:
+        return None
+    return allowed(sizes, density, 1)
 
 
 def allowed(sizes: Sequence[int], density: float, align: int) -> int:
@@ -132,15 +139,24 @@ def _largest(row: Row, count: int) -> Index:
     return largest(torch.from_numpy(row), count).numpy()
 
 
-def _threshold(rows: Sequence[Row], budget: int) -> list[Index]:
-    """Keep the best group of each row, then the largest of the rest under one threshold."""
-    flat = np.concatenate(rows)
-    ends = np.cumsum([row.size for row in rows])
-    starts = ends - [row.size for row in rows]
-    flat[[start + row.argmax() for start, row in zip(starts, rows, strict=True)]] = np.inf
+def threshold(scores: Row, sizes: Sequence[int], budget: int) -> list[Index]:
+    """Keep the best group of each row, then the largest of the rest under one threshold.
+
+    Args:
+        scores: Those of all rows, one after the other.
+        sizes: Groups of each row.
+        budget: How many survive, at least one a row.
+    """
+    flat = scores.copy()
+    ends = np.cumsum(sizes, dtype=np.int64)
+    starts = ends - np.array(sizes)
+    tops = np.repeat(np.maximum.reduceat(flat, starts), sizes)
+    best = np.flatnonzero(flat == tops)  # with ties: the first of each row is taken
+    flat[best[np.searchsorted(best, starts)]] = np.inf
     kept = _largest(flat, budget)
-    parts = np.split(kept, np.searchsorted(kept, ends[:-1]))
-    return [part - start for part, start in zip(parts, starts, strict=True)]
+    cuts = np.searchsorted(kept, ends).tolist()
+    firsts = [0, *cuts[:-1]]
+    return [kept[a:b] - start for a, b, start in zip(firsts, cuts, starts, strict=True)]
 
 
 def _deal(rows: Sequence[Row], budget: int, align: int) -> Counts:
@@ -150,7 +166,10 @@ def _deal(rows: Sequence[Row], budget: int, align: int) -> Counts:
     if all(size % align == 0 for size in sizes):
         # equal steps of falling gain: the best steps are the first ones of each row
         steps = [row.reshape(-1, align).sum(1) for row in ordered]
-        return [align * part.size for part in _threshold(steps, budget // align)]
+        counts = [step.size for step in steps]
+        return [
+            align * part.size for part in threshold(np.concatenate(steps), counts, budget // align)
+        ]
     return _knapsack(ordered, budget, align)
 
 

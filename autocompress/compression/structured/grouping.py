@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from autocompress.compression.base import numel, require_finite
-from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError
 
 NORMS = ("l2", "l1", "max", "mean")
@@ -39,22 +38,6 @@ def check_count(key: str, value: object) -> None:
     """Raise SchemeError unless a field is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SchemeError(f"{key} = {value!r} is not an integer of at least 1")
-
-
-def diagonal_of(
-    name: str, weighting: Weighting | None, shapes: tuple[tuple[int, ...], ...]
-) -> list[Tensor | None]:
-    """Return the diagonal norm of each tensor, None where it is the identity.
-
-    Raises:
-        SchemeError: a norm that is not diagonal, or does not fit.
-    """
-    if weighting is None:
-        return [None] * len(shapes)
-    if not isinstance(weighting, Diagonal):
-        raise SchemeError(f"{name} takes a diagonal weighting, not a covariance")
-    weighting.check(shapes)
-    return list(weighting.values)
 
 
 def channel_scores(weight: Tensor, axis: int, norm: str, diagonal: Tensor | None = None) -> Tensor:

@@ -23,14 +23,14 @@ from autocompress.compression.base import (
 from autocompress.compression.dense import Dense, DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, held, integers
 from autocompress.compression.pruning.prune import check_density
-from autocompress.compression.structured import budget, grouping
+from autocompress.compression.structured import budget, energies, grouping
 from autocompress.compression.structured.structure_code import (
     StructureCode,
+    gathered,
     leaders,
-    sliced,
     weights_alone,
 )
-from autocompress.compression.weighting import Weighting
+from autocompress.compression.weighting import Weighting, diagonals
 from autocompress.errors import SchemeError
 
 __all__ = ["StructureCode", "StructurePrune", "leaders"]
@@ -121,26 +121,35 @@ class StructurePrune(Compression):
         del mu, previous
         shapes = shapes_of(weights)
         rows = self._rows(shapes)
-        diagonals = grouping.diagonal_of(self.name, weighting, shapes)
-        kept = budget.select(
-            [self._scores(weights, diagonals, row) for row in rows],
-            self.density,
-            joint=self.scope == "joint",
-            align=self.align,
-        )
+        kept = self._select(weights, diagonals(self.name, weighting, weights), rows)
         survivors = {leader: k for row, k in zip(rows, kept, strict=True) for leader in row.leaders}
         leading = tuple(survivors[position] for position in sorted(survivors))
-        slices = sliced(weights, shapes, leading, self._axis, self.biases)
-        flat = torch.cat([s.reshape(-1) for s in slices])
-        inner = DenseCode(flat, shapes_of(slices), flat.dtype)
+        flat, cut = gathered(weights, shapes, leading, self._axis, self.biases)
+        inner = DenseCode(flat, cut, flat.dtype)
         return StructureCode(leading, inner, shapes, self._axis, self.biases)
 
-    def _scores(self, weights: Tensors, diagonals: list[Tensor | None], row: _Row) -> Tensor:
+    def _select(
+        self, weights: Tensors, norms: Tensors | None, rows: Sequence[_Row]
+    ) -> tuple[Tensor, ...]:
+        """Return the survivors of each row."""
+        joint = self.scope == "joint"
+        plain = joint and self.align == 1 and self.norm == "l2" and self.structured
+        if plain and norms is None:
+            count = budget.contested([row.size for row in rows], self.density)
+            found = count and energies.strongest(weights, [row.members for row in rows], count)
+            if found:
+                for position in (p for row in rows for p in row.whole):
+                    require_finite(weights[position])
+                return found
+        scores = [self._scores(weights, norms, row) for row in rows]
+        return budget.select(scores, self.density, joint=joint, align=self.align)
+
+    def _scores(self, weights: Tensors, norms: Tensors | None, row: _Row) -> Tensor:
         """Return the score of every group of a row of tied layers."""
         total: Tensor | None = None
         for position in row.members:
-            weight, diagonal = weights[position], diagonals[position]
-            scores = grouping.channel_scores(weight, self._axis, self.norm, diagonal)
+            weight, norm = weights[position], None if norms is None else norms[position]
+            scores = grouping.channel_scores(weight, self._axis, self.norm, norm)
             if total is not None:
                 scores = torch.maximum(total, scores) if self.norm == "max" else total + scores
             total = scores

@@ -12,9 +12,19 @@ import torch
 from torch import Tensor
 
 from autocompress.compression import bitpack
-from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors, numel
+from autocompress.compression.base import (
+    Code,
+    InnerCode,
+    Meta,
+    Shapes,
+    Tensors,
+    numel,
+    shapes_of,
+    total_numel,
+    unflatten,
+)
 from autocompress.compression.dense import DenseCode
-from autocompress.compression.selection import fast
+from autocompress.compression.selection import fast, put, take
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError
 
@@ -88,7 +98,34 @@ def sliced(
 ) -> Tensors:
     """Return the surviving slices of tensors: copies, but of those that stay whole."""
     parts = zip(weights, followed(shapes, kept, axis, biases), strict=True)
-    return tuple(w.detach() if k is None else _take(w.detach(), k, axis) for w, k in parts)
+    return tuple(w.detach() if k is None else take(w.detach(), k, axis) for w, k in parts)
+
+
+def gathered(
+    weights: Tensors, shapes: Shapes, kept: Sequence[Tensor], axis: int, biases: bool
+) -> tuple[Tensor, Shapes]:
+    """Return what :func:`sliced` does as one vector, and its shapes."""
+    dtype = weights[0].dtype
+    if axis or not all(fast(w) and w.dtype == dtype for w in weights):
+        slices = sliced(weights, shapes, kept, axis, biases)
+        return torch.cat([s.reshape(-1) for s in slices]), shapes_of(slices)
+    # straight into place, without a copy of each
+    parts = [
+        (w, k, shape if k is None else (k.numel(), *shape[1:]))
+        for w, k, shape in zip(weights, followed(shapes, kept, axis, biases), shapes, strict=True)
+    ]
+    found = tuple(shape for _, _, shape in parts)
+    flat = np.empty(total_numel(found), weights[0].numpy().dtype)
+    start = 0
+    for weight, index, shape in parts:
+        end = start + numel(shape)
+        if index is None:
+            flat[start:end] = weight.numpy().reshape(-1)
+        else:
+            # all are within: nothing to clip, and nothing to buffer in case one is not
+            weight.numpy().take(index.numpy(), 0, flat[start:end].reshape(shape), "clip")
+        start = end
+    return torch.from_numpy(flat), found
 
 
 @final
@@ -127,23 +164,23 @@ class StructureCode(InnerCode):
         if isinstance(inner, DenseCode) and plain and self.axis == 0:
             return self._decode_rows(inner)
         parts = zip(self.inner.decode(), self.channels(), self.shapes, strict=True)
-        return tuple(_put(values, kept, shape, self.axis) for values, kept, shape in parts)
+        return tuple(put(kept, values, shape, self.axis) for values, kept, shape in parts)
 
     def _decode_rows(self, inner: DenseCode) -> Tensors:
         """Decode outputs held as they are: rows go straight into place, without a copy of them."""
-        values, start = inner.flat.to(inner.dtype).numpy(), 0
-        full = []
+        values = inner.flat.to(inner.dtype).numpy()
+        full = np.zeros(total_numel(self.shapes), values.dtype)
+        start = first = 0
         for kept, shape in zip(
             followed(self.shapes, self.kept, self.axis, self.biases), self.shapes, strict=True
         ):
-            out = np.zeros(shape, values.dtype)
-            where = slice(None) if kept is None else kept.numpy()
+            width, size = numel(shape[1:]), numel(shape)
             count = shape[0] if kept is None else kept.numel()
-            size = count * numel(shape[1:])
-            out[where] = values[start : start + size].reshape(count, *shape[1:])
-            start += size
-            full.append(torch.from_numpy(out))
-        return tuple(full)
+            part = values[start : start + count * width].reshape(count, width)
+            rows = full[first : first + size].reshape(shape[0], width)
+            rows[slice(None) if kept is None else kept.numpy()] = part
+            start, first = start + count * width, first + size
+        return unflatten(torch.from_numpy(full), self.shapes)
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):
@@ -194,19 +231,3 @@ class StructureCode(InnerCode):
 
 def _sizes(shapes: Shapes, axis: int) -> list[int]:
     return [shape[axis] for shape in shapes if len(shape) >= 2]
-
-
-def _take(tensor: Tensor, kept: Tensor, axis: int) -> Tensor:
-    """Return slices along an axis; on a CPU NumPy is several times as quick."""
-    if tensor.device.type != "cpu" or tensor.dtype == torch.bfloat16:
-        return tensor.index_select(axis, kept)
-    return torch.from_numpy(tensor.numpy().take(kept.numpy(), axis))
-
-
-def _put(values: Tensor, kept: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
-    """Return zeros with the slices at their places; inverse of :func:`_take`."""
-    if not fast(values):
-        return values.new_zeros(shape).index_copy_(axis, kept, values)
-    full = np.zeros(shape, dtype=values.numpy().dtype)
-    full[(slice(None),) * axis + (kept.numpy(),)] = values.numpy()
-    return torch.from_numpy(full)

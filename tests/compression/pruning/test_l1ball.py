@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
 
-from autocompress.compression import L1Ball, selection
+from autocompress.compression import L1Ball, ranking
 from autocompress.compression.pruning import l1ball
 from autocompress.compression.weighting import Covariance, Diagonal
 from autocompress.errors import SchemeError
@@ -98,7 +98,7 @@ def test_a_sampled_start_leads_to_the_same_solution(
     plain = projected(scheme, (vector,), norm)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"BLOCK": 7, "SAMPLE": 6, "SMALL": 5}.items():
-            patch.setattr(selection, name, value)
+            patch.setattr(ranking, name, value)
         patch.setattr(l1ball, "ROUNDS", 1)  # then by sorting
         sampled = projected(scheme, (vector,), norm)
     assert torch.allclose(plain, sampled, rtol=1e-5, atol=0)

@@ -1,0 +1,215 @@
+"""The positions of the largest numbers of a vector, or of those above a limit, by NumPy.
+
+The vector is read a block at a time, so that nothing of its size is made besides the answer. The
+threshold of the κ largest is bracketed by a sample first, and only what lies within the bracket is
+kept to find it exactly. That takes two passes. Magnitudes are not even made: a number is compared
+with the limit and with its negative. Of few numbers, scores that have to be computed are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Mask: TypeAlias = NDArray[np.bool_]
+Index: TypeAlias = NDArray[np.int64]
+Where: TypeAlias = "slice | Index"
+
+BLOCK = 1 << 17  # scores at a time: they stay in cache
+SAMPLE = 1 << 16
+SMALL = 1 << 15  # below it, a sample does not pay
+FEW = 1 << 21  # up to here the scores may be kept
+STRIDE = 31  # of these, every 31st brackets the threshold
+
+
+class Numbers:
+    """Numbers at a slice or at positions, and which of a slice's are beyond a limit."""
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+
+    def __getitem__(self, where: Where) -> Array:
+        return self.values[where]
+
+    def above(self, where: slice, limit: Any) -> Mask:
+        """Return which numbers are greater than ``limit``, or NaN."""
+        mask: Mask = self[where] <= limit
+        return np.logical_not(mask, out=mask)
+
+    def at_least(self, where: slice, limit: Any) -> Mask:
+        """Return which numbers are no less than ``limit``."""
+        mask: Mask = self[where] >= limit
+        return mask
+
+    def kept(self) -> Numbers:
+        """Return the same numbers, none of which is computed twice."""
+        return self
+
+
+class Magnitudes(Numbers):
+    """Those of the values: two comparisons take less time than the magnitudes and one."""
+
+    def __getitem__(self, where: Where) -> Array:
+        return np.abs(self.values[where])
+
+    def above(self, where: slice, limit: Any) -> Mask:
+        values = self.values[where]
+        mask: Mask = values <= limit
+        mask &= values >= -limit
+        return np.logical_not(mask, out=mask)
+
+    def at_least(self, where: slice, limit: Any) -> Mask:
+        values = self.values[where]
+        mask: Mask = values >= limit
+        mask |= values <= -limit
+        return mask
+
+
+class Weighed(Numbers):
+    """``h |w|^power`` in double precision."""
+
+    def __init__(self, values: Array, norm: Array, power: int) -> None:
+        super().__init__(values)
+        self.norm, self.power = norm, power
+
+    def __getitem__(self, where: Where) -> Array:
+        scores = self.values[where].astype(np.float64)
+        np.square(scores, out=scores) if self.power == 2 else np.abs(scores, out=scores)
+        return np.multiply(scores, self.norm[where], out=scores)
+
+    def kept(self) -> Numbers:
+        return Numbers(self[:])
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
+
+
+def sample(size: int) -> Index:
+    """Return sorted positions, one drawn from each of ``SAMPLE`` equal parts."""
+    drawn = np.random.default_rng(0).random(SAMPLE)
+    return ((np.arange(SAMPLE) + drawn) * (size / SAMPLE)).astype(np.int64).clip(max=size - 1)
+
+
+def positions(mask: Mask) -> Index:
+    """Return ``np.flatnonzero(mask)``, in less than half the time if a few per cent are set.
+
+    NumPy searches for each of those by a call. Here words of eight are looked through first, and
+    only those with something in them more closely.
+    """
+    some = mask[:: 1 + mask.size // 4096]
+    if 10 * int(np.count_nonzero(some)) > some.size:
+        return np.flatnonzero(mask)
+    whole = mask.size - mask.size % 8
+    words = mask[:whole].view(np.uint64)
+    filled = np.flatnonzero(words != 0)
+    found = np.flatnonzero(words.take(filled).view(np.bool_))
+    filled -= np.arange(filled.size)  # how many words before each are left out
+    filled *= 8
+    found += filled.take(found >> 3)
+    rest = np.flatnonzero(mask[whole:])
+    return np.concatenate([found, rest + whole]) if rest.size else found
+
+
+def largest(read: Numbers, size: int, count: int) -> Index:
+    """Return the sorted positions of the ``count`` largest numbers; ties go to the earlier."""
+    if size <= FEW:
+        read = read.kept()
+        if size > SMALL and 10 * count < size:
+            low, _ = _bracket(read, size, count)
+            likely = positions(read.at_least(slice(0, size), low))
+            if count <= likely.size < size:
+                return likely.take(_exactly(Numbers(read[likely]), likely.size, count))
+    return _exactly(read, size, count)
+
+
+def _exactly(read: Numbers, size: int, count: int) -> Index:
+    threshold, greater, equal = _threshold(read, size, count)
+    ties = count - greater
+    if ties == equal:
+        return _positions(size, count, lambda where: read.at_least(where, threshold))
+
+    def keep(where: slice) -> Mask:
+        nonlocal ties
+        kept = read.above(where, threshold)
+        if ties:
+            first = np.flatnonzero(read[where] == threshold)[:ties]
+            kept[first] = True
+            ties -= first.size
+        return kept
+
+    return _positions(size, count, keep)
+
+
+def _threshold(read: Numbers, size: int, count: int) -> tuple[Any, int, int]:
+    """Return the ``count``-th largest score, and how many are above and equal to it."""
+    bounds = _bracket(read, size, count) if size > SMALL else None
+    greater, values = 0, None
+    if bounds is not None:
+        greater, values = _between(read, size, *bounds)
+        if not greater < count <= greater + values.size:
+            bounds = None  # the sample was misleading
+    if bounds is None or values is None:
+        greater, values = 0, read[:]
+    rank = values.size - (count - greater)
+    threshold = np.partition(values, rank)[rank]
+    equal = int(np.count_nonzero(values == threshold))
+    return threshold, greater + int(np.count_nonzero(values > threshold)), equal
+
+
+def _bracket(read: Numbers, size: int, count: int) -> tuple[Any, Any]:
+    """Return scores that the ``count``-th largest most likely lies between."""
+    some = read[::STRIDE] if size <= FEW else read[sample(size)]
+    rank = count / size * some.size
+    margin = 4 * math.sqrt(rank * (1 - count / size)) + 4
+    ordered = np.sort(some)[::-1]
+    first, last = int(rank - margin), math.ceil(rank + margin)
+    high = ordered[first] if first >= 0 else math.inf
+    return (ordered[last] if last < some.size else -math.inf), high
+
+
+def _between(read: Numbers, size: int, low: Any, high: Any) -> tuple[int, Array]:
+    """Return how many scores are above ``high``, and those from ``low`` to ``high``."""
+    greater, inside = 0, []
+    for where in _blocks(size):
+        upper = read.above(where, high)
+        greater += int(np.count_nonzero(upper))
+        found = positions(read.at_least(where, low) != upper)
+        found += where.start
+        inside.append(read[found])
+    return greater, np.concatenate(inside)
+
+
+def above(read: Numbers, size: int, threshold: float) -> Index:
+    """Return the sorted positions of NaN and of what is greater than a threshold, a real number."""
+    limit = floor(threshold, read[:0].dtype)
+    if size <= FEW:
+        return positions(read.above(slice(0, size), limit))
+    # counting first takes less time and memory than joining the blocks' answers
+    count = sum(int(np.count_nonzero(read.above(where, limit))) for where in _blocks(size))
+    return _positions(size, count, lambda where: read.above(where, limit))
+
+
+def _positions(size: int, count: int, keep: Callable[[slice], Mask]) -> Index:
+    """Return the positions, ``count`` in all, that ``keep`` is True for."""
+    if size <= BLOCK:
+        return positions(keep(slice(0, size)))
+    index, filled = np.empty(count, dtype=np.int64), 0
+    for where in _blocks(size):
+        found = positions(keep(where))
+        np.add(found, where.start, out=index[filled : filled + found.size])
+        filled += found.size
+    return index
+
+
+def floor(threshold: float, dtype: np.dtype[Any]) -> Any:
+    """Return the largest number of a dtype that is not above ``threshold``: a comparison in that
+    dtype then gives what a comparison of real numbers would."""
+    with np.errstate(over="ignore"):
+        limit = dtype.type(threshold)
+    return np.nextafter(limit, dtype.type(-math.inf)) if float(limit) > threshold else limit

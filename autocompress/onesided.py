@@ -199,9 +199,7 @@ class Predictor:
             return "the search space has no candidate for this model"
         if not reasons:
             return "no candidate is within all hard limits at once: give one of them up"
-        return f"no candidate is within the hard limits: of all, the nearest has {reasons[0]}" + (
-            f"; {'; '.join(reasons[1:])}" if reasons[1:] else ""
-        )
+        return f"no candidate is within the hard limits; at best {', '.join(reasons)}"
 
     def start(self, points: Sequence[Point], requirement: Requirement) -> float | None:
         """Return the logarithm of the size from which on direct compression meets a requirement.

@@ -112,7 +112,7 @@ def test_limits_keep_candidates_off_the_path():
     assert bound.path.points[-1].size <= middle * 1.001
 
 
-def test_what_is_no_candidate_is_not_judged():
+def test_a_candidate_is_judged_once_whatever_the_order_of_its_parameters():
     given = parts()
     judge = Predictor("bytes", **given)
     params = judge.openings()[0]

@@ -67,7 +67,7 @@ def heatmap(table: Sensitivity) -> Figure:
     """Draw a table of sensitivities: a row for each group, a block of columns for each option.
 
     Within a block compression gets weaker from left to right. Colours are logarithmic and end at
-    what a guess at random costs; cells that cost less than a thousandth of it are white, choices
+    what a guess at random costs; cells that cost less than a thousandth of it are pale green, choices
     that a group does not have are hatched.
 
     Args:
@@ -84,11 +84,13 @@ def heatmap(table: Sensitivity) -> Figure:
             spine.set_visible(False)
         axes.set_facecolor("#F4F4F4")
         least = _LEAST * info.chance
-        shown = np.clip(info.values, least / 2, info.chance)  # what is below the least is white
+        shown = np.clip(
+            info.values, least / 2, info.chance
+        )  # what is below the least is pale green
         image = axes.pcolormesh(
             np.ma.masked_invalid(shown),
             norm=LogNorm(least, info.chance),
-            cmap=mpl.colormaps["YlOrRd"].with_extremes(under="white"),
+            cmap=mpl.colormaps["YlOrRd"].with_extremes(under="#E6EFE6"),
             edgecolors="white",
             linewidth=0.4,
         )
@@ -99,7 +101,7 @@ def heatmap(table: Sensitivity) -> Figure:
         bar.ax.yaxis.set_major_locator(LogTicks())
         bar.ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: format_number(x)))
         bar.ax.yaxis.set_minor_locator(ticker.NullLocator())
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     return figure
 
 

@@ -107,24 +107,23 @@ class OneSided:
         return None if found is None else Proposal("target", dict(found[0].params))
 
     def enough(self, records: Sequence[TrialRecord]) -> bool:
-        """Return whether another trial is not worth its time."""
+        """Return whether another trial is not worth its time, or there is none left to propose."""
         finished = sum(record.status.finished for record in records)
-        if self.patience is None or not finished:
+        if not finished:
             return False
         if self._done[0] != finished:
             self._done = finished, self._is_enough(len(records), records)
         return self._done[1]
 
     def _is_enough(self, number: int, records: Sequence[TrialRecord]) -> bool:
-        seen = self.seen(records)
-        assert self.patience is not None
-        if seen.best is not None and seen.since < self.patience:
-            return False
-        if seen.best is None and len(seen.at) < _ENOUGH:
-            return False
         found = self.rank(number, records)
         if found is None:
             return True
+        seen = self.seen(records)
+        if self.patience is None or (seen.best is not None and seen.since < self.patience):
+            return False
+        if seen.best is None and len(seen.at) < _ENOUGH:
+            return False
         return found[1] < HOPELESS if seen.best is None else found[2] < LITTLE
 
     def rank(

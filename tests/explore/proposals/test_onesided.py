@@ -124,3 +124,11 @@ def test_trials_of_others_count():
     assert len(seen.at) == 1
     assert seen.off[0] == 1
     assert seen.offset == pytest.approx(50)
+
+
+def test_a_search_ends_when_nothing_smaller_is_left():
+    search = make(patience=None)
+    smallest_of_all = search.path.points[0].params
+    records = [record(0, smallest_of_all, 1.0)]
+    assert search.propose(1, records) is None
+    assert search.enough(records)

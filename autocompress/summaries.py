@@ -190,8 +190,9 @@ def show_sensitivity(
 def _choice(params: Mapping[str, object], group: str, label: str) -> str:
     """Write a choice: ``prune,codebook (density 0.05, k 4)``."""
     values = [
-        f"{name.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else
-        f"{name.rpartition('.')[2]} {value}"
+        f"{name.rpartition('.')[2]} {value:.3g}"
+        if isinstance(value, float)
+        else f"{name.rpartition('.')[2]} {value}"
         for name, value in params.items()
         if name != f"{group}.scheme"
     ]

@@ -67,8 +67,8 @@ def heatmap(table: Sensitivity) -> Figure:
     """Draw a table of sensitivities: a row for each group, a block of columns for each option.
 
     Within a block compression gets weaker from left to right. Colours are logarithmic and end at
-    what a guess at random costs; cells that cost less than a thousandth of it are pale green, choices
-    that a group does not have are hatched.
+    what a guess at random costs; cells that cost less than a thousandth of it are pale green,
+    choices that a group does not have are hatched.
 
     Args:
         table: The sensitivities.

@@ -6,34 +6,19 @@ The inner part of :mod:`.optimal_kmeans`, which explains the method.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
+from autocompress.compression.codebooks.kmeans_band import Band
+from autocompress.compression.codebooks.kmeans_moments import Cells, costs, ending_at, moments
 from autocompress.compression.codebooks.scalars import Floats, Ints, Mask
 
 _STRIDE = 8  # ends skipped between two rounds of the monotone search
 _TOP = 32  # ends searched in full in its first round
 _TABLE = 1 << 17  # entries up to which a layer's bounds are tabulated
-_TABLES = 1 << 21  # and those of all layers together
-_MOMENTS = 1 << 19  # borders up to which all layers' moments are computed at once
-_NOISE = 64 * float(np.finfo(np.float64).eps)
-
-
-class Cells(NamedTuple):
-    """Cells of consecutive scalars; all arrays have shape (M,).
-
-    Attributes:
-        weight: Number of scalars, or their weights' sum.
-        mean: Their mean, ascending.
-        scatter: Sum of squares about the mean.
-        taken: Weight that a cluster need not pay for when this is its first or last cell.
-    """
-
-    weight: Floats
-    mean: Floats
-    scatter: Floats
-    taken: Floats
+_TABLES = 1 << 19  # and those of all layers together
+_MOMENTS = 1 << 15  # borders whose layers' moments are computed at once
+_LONG = 450  # starts up to which all of an end's are tried
 
 
 class Layers:
@@ -46,7 +31,15 @@ class Layers:
         noise: Bound on the rounding error of a sum over all layers; set by :meth:`forward`.
     """
 
-    def __init__(self, cells: Cells, lo: Ints, hi: Ints, centre: Floats, pin: int = -1) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        lo: Ints,
+        hi: Ints,
+        centre: Floats,
+        pin: int = -1,
+        first: Ints | None = None,
+    ) -> None:
         """Prepare the layers.
 
         Args:
@@ -55,23 +48,33 @@ class Layers:
             hi: Last border of every window.
             centre: A solution's centres, shape (k,).
             pin: The cell, at mean 0, whose cluster's centre is fixed at 0; or -1.
+            first: First start of clusters that end at each border; None for no such limit.
         """
         self.cells, self.lo, self.hi, self.centre, self.pin = cells, lo, hi, centre, pin
         if pin >= 0:  # moments of clusters that may hold the pinned cell are about 0
             self.centre = np.where((lo[:-1] <= pin) & (hi[1:] > pin), 0.0, centre)
         self.k = len(lo) - 1
         self.noise = 0.0
-        self._all = None
-        if self.k * int((hi[1:] - lo[:-1]).max()) <= _MOMENTS:
-            self._all = self._moments(1, self.k)
+        self._batch = (1, 0, *np.empty((3, 0)))
         self._tables: list[Floats] = []
         entries = (hi - lo + 1)[1:] * (hi - lo + 1)[:-1]
         repeated = [self._repeats(j) for j in range(1, self.k + 1)]
         fresh = int(entries[~np.array(repeated)].sum())
-        if self._all is not None and fresh <= _TABLES and int(entries.max()) <= _TABLE:
+        self._band = None
+        if fresh <= _TABLES and int(entries.max()) <= _TABLE:
             self._scratch = np.empty(int(entries.max()))
             for j in range(1, self.k + 1):
                 self._tables.append(self._tables[-1] if repeated[j - 1] else self._table(j))
+        elif first is not None and self._faster(first):
+            self._band = Band(cells, first, pin)
+
+    def _faster(self, first: Ints) -> bool:
+        """Say whether trying all clusters within reach takes less time than the monotone search.
+
+        By measured nanoseconds: to try a cluster, to compute its cost, and for an end's search.
+        """
+        many, ends = float(np.mean(np.arange(len(first)) - first)), int((self.hi - self.lo).sum())
+        return many * (1.5 * ends + 8 * len(first)) < 900 * ends
 
     def forward(self, pay: Floats) -> tuple[list[Floats], Ints]:
         """Return the least cost up to every border of every window, and the best path's borders.
@@ -85,37 +88,42 @@ class Layers:
             ahead.append(self._ending(j, ahead[-1]) - pay[self.lo[j] : self.hi[j] + 1])
         path = self.hi.copy()
         for j in range(self.k, 0, -1):
-            end, start, _ = self._layer(j)
-            row = path[j] - self.lo[j]
-            late = self.lo[j] - self.lo[j - 1] + row
-            cost = _costs(end[:, row : row + 1], start, late)[0] + ahead[j - 1]
-            same = path[j] - self.lo[j - 1]
-            if same < len(cost):
-                cost[same] = min(cost[same], ahead[j - 1][same])
-            path[j - 1] = self.lo[j - 1] + cost.argmin()
+            first, last = int(self.lo[j - 1]), int(self.hi[j - 1])
+            cost = ending_at(self.cells, first, last, int(path[j]), self.pin)
+            cost += ahead[j - 1][: len(cost)]
+            path[j - 1] = first + cost.argmin()
         return ahead, path
 
     def backward(self, pay: Floats) -> Iterator[tuple[int, Floats]]:
         """Yield (j, least cost from every border of window j to the end) for j = k-1..1."""
         behind = np.zeros(1)
+        if self._band is not None:
+            self._band = self._band.mirrored()
         for j in range(self.k - 1, 0, -1):
             cost = self._starting(j + 1, behind)
             yield j, cost
             behind = cost - pay[self.lo[j] : self.hi[j] + 1]
 
     def _ending(self, j: int, ahead: Floats) -> Floats:
+        if self._band is not None:
+            least = self._band.ending(self._window(j - 1), self._window(j), ahead)
+            self.noise += self._band.noise
+            return least
         end, start, noise = self._layer(j)
         self.noise += noise
         if self._tables:
             total = self._add(j, ahead)
-            least: Floats = total[np.arange(len(total)), total.argmin(1)]
-            return least
+            return total[np.arange(len(total)), total.argmin(1)]
         cost = _monotone_minima(end, start, ahead, self._after(j))
         n = self._shared(j)
         cost[:n] = np.minimum(cost[:n], ahead[len(ahead) - n :])
         return cost
 
     def _starting(self, j: int, behind: Floats) -> Floats:
+        if self._band is not None:
+            end = len(self.cells.mean)
+            starts, ends = ((end - b, end - a) for a, b in (self._window(j), self._window(j - 1)))
+            return self._band.ending(starts, ends, behind[::-1])[::-1]
         if self._tables:
             least: Floats = self._add(j, behind[:, None]).min(0)
             return least
@@ -126,6 +134,9 @@ class Layers:
         n = self._shared(j)
         cost[len(cost) - n :] = np.minimum(cost[len(cost) - n :], behind[:n])
         return cost
+
+    def _window(self, j: int) -> tuple[int, int]:
+        return int(self.lo[j]), int(self.hi[j])
 
     def _add(self, j: int, other: Floats) -> Floats:
         table = self._tables[j - 1]
@@ -146,75 +157,30 @@ class Layers:
 
     def _table(self, j: int) -> Floats:
         end, start, _ = self._layer(j)
-        cost = _costs(end, start, self._after(j))
+        cost = costs(end, start, self._after(j))
         n = self._shared(j)
         np.fill_diagonal(cost[:n, cost.shape[1] - n :], 0.0)
         return cost
 
     def _layer(self, j: int) -> tuple[Floats, Floats, float]:
-        """Return layer j's moments up to its ends and its starts, (3, borders) each, and noise."""
-        end, start, noise = self._moments(j, j) if self._all is None else self._all
-        at = 0 if self._all is None else j - 1
-        rows, columns = self.hi[j] - self.lo[j] + 1, self.hi[j - 1] - self.lo[j - 1] + 1
-        return end[:, at, :rows], start[:, at, :columns], float(noise[at])
+        """Return layer j's moments up to its ends and its starts, (3, borders) each, and noise.
 
-    def _moments(self, first: int, last: int) -> tuple[Floats, Floats, Floats]:
-        """Return (weight, Σx, Σx²) up to the ends and up to the starts of layers first..last.
-
-        Shape (3, layers, borders), padded; what need not be paid for is taken off, so that the
-        difference of an end and a start holds the moments of the cluster between them. With a
-        pinned cell there is a fourth row: 1 after it, 0 before.
+        They are computed for as many layers at once as fit, on the side that comes from next.
         """
-        layer = np.arange(first, last + 1)
-        lo, length = self.lo[layer - 1], self.hi[layer] - self.lo[layer - 1]
-        index = np.minimum(lo[:, None] + np.arange(length.max()), len(self.cells.mean) - 1)
-        x = self.cells.mean[index] - self.centre[layer - 1][:, None]
-        term = self.cells.weight[index]
-        start = np.zeros((3 + (self.pin >= 0), len(layer), index.shape[1] + 1))
-        np.cumsum(term, axis=1, out=start[0, :, 1:])
-        term *= x
-        np.cumsum(term, axis=1, out=start[1, :, 1:])
-        term *= x
-        term += self.cells.scatter[index]
-        np.cumsum(term, axis=1, out=start[2, :, 1:])
-        if self.pin >= 0:
-            start[3] = lo[:, None] + np.arange(start.shape[2]) > self.pin
-        noise = _NOISE * start[2, np.arange(len(layer)), length]
-        end = start.copy()
-        off = self.cells.taken[index]
-        for power in range(3):
-            end[power, :, 1:] -= off
-            start[power, :, :-1] += off
-            off = off * x
-        skip = (self.lo[layer] - lo)[:, None]
-        rows = int((self.hi - self.lo)[layer].max()) + 1
-        where = np.minimum(skip + np.arange(rows), index.shape[1])
-        return end[:, np.arange(len(layer))[:, None], where], start, noise
-
-
-def _costs(end: Floats, start: Floats, after: int) -> Floats:
-    """Return the cost of the cluster from every start (columns) to every end; inf if not after it.
-
-    An end less a start, for all pairs, is a product of matrices: far faster than broadcasting.
-    End r is after start c where c < r + `after`.
-    """
-    left, right = np.ones((*end.shape, 2)), np.ones((len(start), 2, start.shape[1]))
-    left[..., 0] = end
-    np.negative(start, out=right[:, 1])
-    cost: Floats
-    weight, moment, cost, *pinned = (a @ b for a, b in zip(left, right, strict=True))
-    if pinned:
-        moment[pinned[0] > 0.5] = 0.0  # about 0 already
-    moment *= moment
-    with np.errstate(divide="ignore", invalid="ignore"):
-        moment /= weight
-    cost -= moment
-    rows = min(max(start.shape[1] - after, 0), end.shape[1])  # ends with a start not before them
-    columns = min(max(after, 0), start.shape[1])
-    corner = cost[:rows, columns:]
-    late = np.arange(columns, start.shape[1]) >= np.arange(rows)[:, None] + after
-    corner[late] = np.inf
-    return cost
+        first, last, end, start, noise = self._batch
+        if not first <= j <= last:
+            length = self.hi[1:] - self.lo[:-1] + 1
+            near = length[j - 1 :] if j > last else length[j - 1 :: -1]
+            size = np.maximum.accumulate(near) * np.arange(1, len(near) + 1)
+            many = max(int(np.searchsorted(size, _MOMENTS, "right")), 1)
+            first, last = (j, j + many - 1) if j > last else (j - many + 1, j)
+            lo = self.lo[first - 1 : last]
+            skip, hi = self.lo[first : last + 1] - lo, self.hi[first : last + 1]
+            centre = self.centre[first - 1 : last]
+            end, start, noise = moments(self.cells, lo, skip, hi, centre, self.pin)
+            self._batch = first, last, end, start, noise
+        rows, columns = self.hi[j] - self.lo[j] + 1, self.hi[j - 1] - self.lo[j - 1] + 1
+        return end[:, j - first, :rows], start[:, j - first, :columns], float(noise[j - first])
 
 
 def _monotone_minima(end: Floats, start: Floats, base: Floats, after: int) -> Floats:
@@ -263,7 +229,7 @@ def _monotone_minima(end: Floats, start: Floats, base: Floats, after: int) -> Fl
 
 def _top(end: Floats, start: Floats, stride: int, after: int) -> Floats:
     """Return the costs of every stride-th end."""
-    cost = _costs(end[:, ::stride], start, start.shape[1])
+    cost = costs(end[:, ::stride], start, start.shape[1])
     r = np.arange(0, end.shape[1], stride)
     cost[np.arange(start.shape[1]) >= r[:, None] + after] = np.inf
     return cost

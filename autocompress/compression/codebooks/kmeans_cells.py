@@ -7,18 +7,11 @@ import numpy as np
 from autocompress.compression.codebooks.kmeans_local import fill
 from autocompress.compression.codebooks.scalars import Floats, Ints, Mask, Reals, Sums
 
-_CELLS = 8  # cells per cluster at first
+_CELLS = 16  # cells per cluster at first
 _FIRST = 256  # cells at first where clusters are few, but no more than
 _MOST = 16  # cells per cluster, which save bounds that few clusters do not need, and at least
 _LEAST = 96
 _CHUNK = 1 << 14  # scalars converted to float64 at once: stays in cache
-
-
-def steps(n: int, k: int) -> Ints:
-    """Return 1..k, then ranks up to n that grow by 1/k each."""
-    growth = np.log1p(1.0 / k)
-    far = k * np.exp(growth * np.arange(1, np.log(n / k) / growth))
-    return np.append(np.arange(1, k + 1), far.astype(np.int64))
 
 
 def measure(x: Reals, h: Reals | None, edge: Ints, wanted: Mask) -> tuple[Floats, Floats, Floats]:
@@ -60,9 +53,9 @@ def measure(x: Reals, h: Reals | None, edge: Ints, wanted: Mask) -> tuple[Floats
 def first_edges(x: Reals, sums: Sums, k: int, pin: int) -> tuple[Ints, Ints]:
     """Return the first cells' borders, and breakpoints to start from, as ranks.
 
-    Half of the cells hold equally many scalars; the others have equal density^(1/3)·width, which
-    makes them as dense as the best centres are (Panter & Dite 1951). A pinned scalar has a cell to
-    itself.
+    A quarter of the cells hold equally many scalars; the others have equal density^(1/3)·width,
+    which makes them as dense as the best centres are (Panter & Dite 1951). A pinned scalar has a
+    cell to itself.
     """
     n, cells = len(x), max(_LEAST, min(_FIRST, _MOST * k), _CELLS * k)
     tail = (1.2 ** np.arange(np.log(n) / np.log(1.2))).astype(np.int64)
@@ -75,7 +68,7 @@ def first_edges(x: Reals, sums: Sums, k: int, pin: int) -> tuple[Ints, Ints]:
     guess = fill(x, guess)
     if n <= 2 * cells:
         return np.arange(n + 1), guess
-    fine = np.interp(np.linspace(0, share[-1], cells // 2 + 1), share, probe).astype(np.int64)
-    even = np.linspace(0, n, cells // 2 + 1).astype(np.int64)
+    fine = np.interp(np.linspace(0, share[-1], 3 * cells // 4 + 1), share, probe).astype(np.int64)
+    even = np.linspace(0, n, cells // 4 + 1).astype(np.int64)
     alone = np.array([pin, pin + 1] if pin >= 0 else [], np.int64)
     return np.unique(np.concatenate([fine, even, alone])), guess

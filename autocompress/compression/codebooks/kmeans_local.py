@@ -10,7 +10,8 @@ import numpy as np
 from autocompress.compression.codebooks.scalars import Ints, Reals, Sums
 
 LEAST = 1e-15  # of the weight of all, that a cell has at least: less would be lost in sums
-_REACH = 4  # places tried on either side of a breakpoint
+_REACH = 8  # places tried on either side of a breakpoint
+_MOVES = 20
 
 
 def fill(x: Reals, rank: Ints) -> Ints:
@@ -42,33 +43,37 @@ def gain(sums: Sums, rank: Ints, pin: int = -1) -> float:
 
 
 def polish(sums: Sums, rank: Ints, pin: int = -1) -> Ints:
-    """Improve a solution by moving breakpoints, at ever smaller steps.
+    """Improve a solution by moving breakpoints.
 
-    Every move is the best of all combinations of nine places for each breakpoint: unlike Lloyd's
-    algorithm, this does not slow down with k.
+    Every move is the best of all combinations of places for each breakpoint, near ones and ever
+    fewer distant ones: unlike Lloyd's algorithm, this does not slow down with k.
 
     Args:
         sums: Sums of the scalars; about 0 where a centre is pinned.
         rank: All different, k >= 2.
         pin: Rank of the scalar whose centre is fixed at 0, or -1.
     """
-    n, shrink = rank[-1], 4 * _REACH
-    for _ in range(60):
-        count = np.diff(rank)
-        step = np.maximum(np.minimum(count[1:], count[:-1]) // shrink, 1)
-        move = _best_move(sums, rank, step, pin)
-        rank = np.concatenate([[0], np.clip(rank[1:-1] + move * step, 1, n - 1), [n]])
-        if np.abs(move).max() < _REACH:
-            if step.max() == 1:
-                break
-            shrink *= 4
+    for _ in range(_MOVES):
+        moved = _best_move(sums, rank, pin)
+        if np.array_equal(moved, rank):
+            break
+        rank = moved
     return rank
 
 
-def _best_move(sums: Sums, rank: Ints, step: Ints, pin: int) -> Ints:
-    """Return the steps, from -4 to 4, by which to move the inner ranks."""
-    n, way = rank[-1], np.arange(-_REACH, _REACH + 1)
-    place = np.clip(rank[1:-1, None] + step[:, None] * way, 1, n - 1)
+def _places(rank: Ints) -> Ints:
+    """Return the places each inner breakpoint may move to, ascending: up to a quarter cluster."""
+    count = np.diff(rank)
+    most = np.maximum(np.minimum(count[1:], count[:-1]) / 4.0, 1.0)
+    away = np.rint(most[:, None] ** (np.arange(_REACH + 1) / _REACH)).astype(np.int64)
+    away[:, 0] = 0
+    place = rank[1:-1, None] + np.concatenate([-away[:, :0:-1], away], 1)
+    return np.clip(place, 1, rank[-1] - 1)
+
+
+def _best_move(sums: Sums, rank: Ints, pin: int) -> Ints:
+    """Return the best of all combinations of places."""
+    place = _places(rank)
     weight, total = sums(place)
     all_weight, all_total = (float(v[0]) for v in sums(rank[-1:]))
     lost = LEAST * all_weight if sums.h is not None else 1.0  # clusters of hardly any weight
@@ -84,7 +89,7 @@ def _best_move(sums: Sums, rank: Ints, step: Ints, pin: int) -> Ints:
         value[place[0] > pin] = 0.0
         last[place[-1] <= pin] = 0.0
     gains[late] = -np.inf
-    choice = np.empty((len(gains), len(way)), np.int64)
+    choice = np.empty((len(gains), place.shape[1]), np.int64)
     for j, g in enumerate(gains):
         g += value[:, None]
         g.argmax(0, out=choice[j])
@@ -94,4 +99,4 @@ def _best_move(sums: Sums, rank: Ints, step: Ints, pin: int) -> Ints:
     move[-1] = value.argmax()
     for j in range(len(gains) - 1, -1, -1):
         move[j] = choice[j, move[j + 1]]
-    return move - _REACH
+    return np.concatenate([rank[:1], place[np.arange(len(place)), move], rank[-1:]])

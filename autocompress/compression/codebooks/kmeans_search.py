@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autocompress.compression.codebooks.kmeans_bounds import Cells, Layers
-from autocompress.compression.codebooks.kmeans_cells import first_edges, measure, steps
+from autocompress.compression.codebooks.kmeans_band import first_starts, most_gain
+from autocompress.compression.codebooks.kmeans_bounds import Layers
+from autocompress.compression.codebooks.kmeans_cells import first_edges, measure
 from autocompress.compression.codebooks.kmeans_local import LEAST, fill, gain, polish
+from autocompress.compression.codebooks.kmeans_moments import Cells
 from autocompress.compression.codebooks.scalars import Floats, Ints, Mask, Reals, Sums
 
-_WIDE = 4  # windows are wide while together they hold so many times all scalars
-_PARTS = 4  # pieces a cell far from every breakpoint is split into
+_PARTS = 4  # pieces a cell is split into
+_SINGLES = 100_000  # scalars left in all windows from which all are cells of their own
 _NOISE = 64 * float(np.finfo(np.float64).eps)
 
 
@@ -61,7 +63,7 @@ class _Search:
         away = x[self.edge[:-1]].astype(np.float64) - self.middle + self.offset
         square = float(np.sum(self.scatter + self.weight * away * away))
         self.blur = _NOISE * len(x) ** 0.5 * square
-        self.upper, self.best = np.inf, guess
+        self.upper, self.lower, self.best = np.inf, 0.0, guess
         self._insert(polish(self.sums, guess, pin))
 
     def solve(self) -> Floats:
@@ -156,25 +158,43 @@ class _Search:
         pay = np.zeros(len(self.edge))
         pay[1:-1] = np.maximum(saved[1:], saved[:-1])
         cells = Cells(self.weight, self.y, self.scatter, taken)
-        layers = Layers(cells, self.lo, self.hi, centre, self._pinned())
+        first = self._reach(cells) if self.k > 2 else None
+        layers = Layers(cells, self.lo, self.hi, centre, self._pinned(), first)
         ahead, path = layers.forward(pay)
         full = fill(self.x, self.edge[path])
         if np.array_equal(self.edge[np.searchsorted(self.edge, full)], full):
             self._consider(full)
         if self.upper - ahead[self.k][0] + layers.noise <= 1e-12 * self.upper:
             return False
+        self.lower = max(self.lower, ahead[self.k][0] - layers.noise)
         rank = polish(self.sums, full, self.pin)
         gained = gain(self.sums, rank, self.pin) - gain(self.sums, self.best, self.pin)
         limit = min(self.upper, self.upper - gained + self.blur) + layers.noise
         live, narrowed = self._close(ahead, layers.backward(pay), limit, path)
         best = rank if gained > 0.0 else self.best
-        extra = self._borders(live & (saved > 1e-15 * self.upper), best)
+        extra = self._borders(live & (saved > 1e-15 * self.upper))
         self._insert(best, np.append(extra, full))
         self._consider(full)
         if len(extra) > 0:
             return True
         # all is exact: again only where that is more precise, sums being about nearer points
         return (narrowed or self.upper < before) and layers.noise > 1e-12 * self.upper
+
+    def _reach(self, cells: Cells) -> Ints:
+        """Return the first start of clusters that end at each border, and narrow the windows."""
+        border = np.searchsorted(self.edge, self.best)
+        weight = np.add.reduceat(self.weight, border[:-1])
+        pin = self._pinned()
+        held = int(np.searchsorted(border, pin, "right")) - 1 if pin >= 0 else -1
+        excess = self.upper * (1.0 + 1e-9) - self.lower
+        gain = most_gain(weight, self._means(border), held, excess)
+        first = first_starts(cells, gain, pin, weighted=self.h is not None)
+        last = np.searchsorted(first, np.arange(len(first)), "right") - 1
+        for j in range(1, self.k):
+            self.hi[j] = min(self.hi[j], last[self.hi[j - 1]])
+        for j in range(self.k - 1, 0, -1):
+            self.lo[j] = max(self.lo[j], first[self.lo[j + 1]])
+        return first
 
     def _close(
         self, ahead: list[Floats], rest: Iterator[tuple[int, Floats]], limit: float, path: Ints
@@ -198,23 +218,12 @@ class _Search:
         self.lo, self.hi = lo, hi
         return live, narrowed
 
-    def _borders(self, split: Mask, best: Ints) -> Ints:
-        """Return new borders in the cells to split, ever closer towards a solution's breakpoints.
-
-        Cells as wide as 1/k of the distance suffice, as far as the solution is optimal: moving a
-        breakpoint by d clusters, and all others so that it costs least, costs about d²/k clusters'
-        scatter, and such cells may save about k·(d/k)². Cells that get no border are cut evenly.
-        """
-        rest, new = split.copy(), np.empty(0, np.int64)
-        low, high = self.edge[self.lo[1:-1], None], self.edge[self.hi[1:-1], None]
-        if int((high - low).sum()) < _WIDE * len(self.x):
-            step = steps(len(self.x), self.k)
-            graded = [best[1:-1, None] + side for side in (step, -step)]
-            new = np.concatenate([g[(g > low) & (g < high)] for g in graded])
-            cell = np.searchsorted(self.edge, new) - 1
-            inside = split[cell] & (self.edge[cell + 1] != new)
-            rest[cell[inside]] = False
-            new = new[inside]
-        count = np.diff(self.edge)[rest, None]
-        even = self.edge[:-1][rest, None] + count * np.arange(1, _PARTS) // _PARTS
-        return np.concatenate([new, even.ravel()])
+    def _borders(self, split: Mask) -> Ints:
+        """Return new borders, which cut the cells to split into even parts."""
+        inside = int((self.edge[self.hi] - self.edge[self.lo]).sum())
+        parts = len(self.x) if inside <= _SINGLES else _PARTS
+        start, count = self.edge[:-1][split], np.diff(self.edge)[split]
+        pieces = np.minimum(count, parts)
+        which = np.repeat(np.arange(len(start)), pieces)
+        piece = np.arange(len(which)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        return start[which] + count[which] * piece // pieces[which]

@@ -24,9 +24,10 @@ weight a/τ off the first and the last cell of every cluster, and a·τ + q off 
 With τ >= 4a/w no weight turns negative, and the bound is itself a k-means cost, hence Monge.
 
 Each round computes these bounds from both ends (:mod:`.kmeans_bounds`), closes all cells that no
-solution as good as the best known one has a breakpoint in, and splits the others, most finely near
-the best known breakpoints (:mod:`.kmeans_search`). It ends when the bound meets the best solution,
-or all cells left are single scalars and dynamic programming over them is exact.
+solution as good as the best known one has a breakpoint in, and splits the others
+(:mod:`.kmeans_search`). It ends when the bound meets the best solution, or all cells left are
+single scalars and dynamic programming over them is exact. With many clusters, first rounds only try
+clusters that are not too long to be optimal (:mod:`.kmeans_band`), a few dozen for each end.
 
 **Guarantee.** The optimum, up to floating point (1e-12 relative) and to the rounding of the centres
 to the values' type. Heuristics (a first guess, local improvement) only save time. Pruning allows

@@ -12,7 +12,7 @@ Reals = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 CHUNK = 1 << 16  # scalars converted to float64 at once: stays in cache
-_BLOCK = 64  # scalars between two stored sums of many
+_BLOCK = 16  # scalars between two stored sums of many
 _FEW = 1 << 18  # up to which every sum is stored
 
 

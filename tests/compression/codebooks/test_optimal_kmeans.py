@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.compression.codebooks import kmeans_bounds, kmeans_cells
+from autocompress.compression.codebooks import kmeans_bounds, kmeans_cells, kmeans_search
 from autocompress.compression.codebooks.optimal_kmeans import assign, optimal_kmeans
 from autocompress.errors import SchemeError
 
@@ -127,17 +127,22 @@ def test_kmeans1d_is_not_better(kind: str, k: int) -> None:
     assert distortion(values, k) <= partition_cost(values, theirs) * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("tabulated", [True, False])
-def test_tables_and_the_monotone_search_agree(
-    tabulated: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["tables", "band", "monotone search"])
+@pytest.mark.parametrize("kind", ["normal", "skewed", "few values", "offset", "any scale"])
+def test_all_ways_to_the_bounds_agree(
+    way: str, kind: str, monkeypatch: pytest.MonkeyPatch, coarse: None
 ) -> None:
     kmeans1d = pytest.importorskip("kmeans1d")
-    monkeypatch.setattr(kmeans_bounds, "_TABLE", 1 << 30 if tabulated else 0)
+    monkeypatch.setattr(kmeans_bounds, "_TABLE", 1 << 30 if way == "tables" else 0)
+    monkeypatch.setattr(kmeans_bounds, "_TABLES", 1 << 30)
     monkeypatch.setattr(kmeans_bounds, "_TOP", 2)
-    monkeypatch.setattr(kmeans_bounds, "_MOMENTS", 1 << 30 if tabulated else 0)
-    values = np.random.default_rng(3).standard_normal(4000)
-    theirs = np.array(kmeans1d.cluster(values, 9).clusters)
-    assert distortion(values, 9) <= partition_cost(values, theirs) * (1 + 1e-12)
+    monkeypatch.setattr(kmeans_bounds, "_MOMENTS", 1 << 30 if way == "tables" else 0)
+    monkeypatch.setattr(kmeans_bounds.Layers, "_faster", lambda *_: way == "band")
+    monkeypatch.setattr(kmeans_search, "_SINGLES", 0)
+    values = KINDS[kind](np.random.default_rng(3), 1500)
+    for k in (3, 9, 20):
+        theirs = np.array(kmeans1d.cluster(values, k).clusters)
+        assert distortion(values, k) <= partition_cost(values, theirs) * (1 + 1e-12)
 
 
 @pytest.mark.slow

@@ -36,6 +36,8 @@ from autocompress.explore.constraints.conditions import (
     either,
 )
 
+_LONGEST = 1000  # characters of a constraint
+_DEEPEST = 50  # parentheses in each other
 _KEYWORDS = ("if", "then", "and", "or", "not")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 _TOKEN = re.compile(
@@ -53,6 +55,8 @@ def parse_condition(text: object, where: str) -> Condition:
     """
     if not isinstance(text, str) or not text.strip():
         raise ConfigError(f"{where} = {text!r}: accepted is a text such as 'a.k <= b.k'")
+    if len(text) > _LONGEST:
+        raise ConfigError(f"{where}: {len(text)} characters are too many: at most {_LONGEST}")
     return _Parser(text, f"{where} {text!r}").constraint()
 
 
@@ -61,6 +65,7 @@ class _Parser:
 
     def __init__(self, text: str, where: str) -> None:
         self._where = where
+        self._depth = 0
         self._tokens: list[tuple[str, str]] = []
         for match in _TOKEN.finditer(text.rstrip()):
             kind = str(match.lastgroup)
@@ -98,8 +103,12 @@ class _Parser:
         if self._take("not"):
             return Not(self._part())
         if self._take("("):
+            self._depth += 1
+            if self._depth > _DEEPEST:
+                raise self._error(f"more than {_DEEPEST} '(' in each other")
             found = self._either()
             self._expect(")")
+            self._depth -= 1
             return found
         return self._comparison()
 

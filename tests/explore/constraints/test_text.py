@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autocompress.errors import ConfigError
 from autocompress.explore.constraints.conditions import Comparison, Literal, Name, Sum
@@ -89,3 +91,27 @@ def test_texts_and_numbers_are_not_ordered_and_never_equal():
 def test_errors_name_place_text_and_what_is_wrong(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_condition(text, "c")
+
+
+SIGNS = ["if", "then", "and", "or", "not", "(", ")", "<=", "==", "!=", "=", "+", "*", "-", "!"]
+VALUES = ["a.k", "'x y'", "3", "-2e3", "low_rank"]
+TEXTS = st.lists(st.sampled_from(SIGNS + VALUES), max_size=12).map(" ".join) | st.text(max_size=20)
+
+
+@given(TEXTS)
+def test_any_text_is_a_condition_or_a_clear_error(text):
+    try:
+        condition = parse_condition(text, "c")
+    except ConfigError:
+        return
+    assert condition.truth(lambda name: []) in (True, False, None)
+    assert list(condition.comparisons())
+
+
+def test_constraints_without_end_are_refused():
+    with pytest.raises(ConfigError, match="c: 6007 characters are too many: at most 1000"):
+        parse_condition("(" * 3000 + "a.k > 1" + ")" * 3000, "c")
+    with pytest.raises(ConfigError, match=r"more than 50 '\(' in each other"):
+        parse_condition("(" * 51 + "a.k > 1" + ")" * 51, "c")
+    parse_condition("(" * 50 + "a.k > 1" + ")" * 50, "c")
+    assert parse_condition("not " * 240 + "a.k > 1", "c").truth(lambda name: [2]) is True

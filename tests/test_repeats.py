@@ -20,7 +20,7 @@ SPACE = {
 @pytest.fixture
 def toy():
     context = toy_context()
-    settings = {"space": SPACE, "trials": 4, "jobs": 0, "sampler": "random"}
+    settings = {"space": SPACE, "trials": 4, "jobs": 0, "sampler": "random", "seeding": "uniform"}
     return {"model": context.model, "data": context.data, **settings}
 
 

@@ -21,7 +21,14 @@ SPACE = {
     "layers": [{"match": "*", "share": True, "schemes": [PRUNE]}],
     "recipe": {"mu": {"steps": 2}, "epochs_per_step": 1},
 }
-SETTINGS = {"space": SPACE, "trials": 5, "jobs": 0, "continuation": True, "sampler": "random"}
+SETTINGS = {
+    "space": SPACE,
+    "trials": 5,
+    "jobs": 0,
+    "continuation": True,
+    "sampler": "random",
+    "seeding": "uniform",
+}
 
 
 @pytest.fixture(scope="module")

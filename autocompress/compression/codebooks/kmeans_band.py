@@ -158,8 +158,8 @@ class Band:
         long = int((ends - self.first[row : last + 1]).max())
         column = max(row - long, 0)
         about = 0.0 if column <= self.pin < last else float(self.cells.mean[min(row, last - 1)])
-        where = (np.array([v]) for v in (column, row - column, last))
-        end, start, noise = moments(self.cells, *where, np.array([about]), self.pin)
+        lo, skip, hi = (np.array([v]) for v in (column, row - column, last))
+        end, start, noise = moments(self.cells, lo, skip, hi, np.array([about]), self.pin)
         missing = np.zeros(max(long - row, 0), np.int64)
         index = np.concatenate([missing, np.arange(start.shape[2])])
         weight, moment, cost, *pinned = (
@@ -172,7 +172,7 @@ class Band:
             moment /= weight
         cost -= moment
         if len(missing):
-            cost[_shifted(np.arange(len(index)), len(ends)) < len(missing)] = np.inf
+            cost[_shifted(np.arange(float(len(index))), len(ends)) < len(missing)] = np.inf
         cost[-1] = 0.0
         return cost, float(noise[0])
 

@@ -55,7 +55,8 @@ class Layers:
             self.centre = np.where((lo[:-1] <= pin) & (hi[1:] > pin), 0.0, centre)
         self.k = len(lo) - 1
         self.noise = 0.0
-        self._batch = (1, 0, *np.empty((3, 0)))
+        nothing = np.empty(0)
+        self._batch: tuple[int, int, Floats, Floats, Floats] = (1, 0, nothing, nothing, nothing)
         self._tables: list[Floats] = []
         entries = (hi - lo + 1)[1:] * (hi - lo + 1)[:-1]
         repeated = [self._repeats(j) for j in range(1, self.k + 1)]
@@ -113,7 +114,8 @@ class Layers:
         self.noise += noise
         if self._tables:
             total = self._add(j, ahead)
-            return total[np.arange(len(total)), total.argmin(1)]
+            best: Floats = total[np.arange(len(total)), total.argmin(1)]
+            return best
         cost = _monotone_minima(end, start, ahead, self._after(j))
         n = self._shared(j)
         cost[:n] = np.minimum(cost[:n], ahead[len(ahead) - n :])
@@ -121,8 +123,8 @@ class Layers:
 
     def _starting(self, j: int, behind: Floats) -> Floats:
         if self._band is not None:
-            end = len(self.cells.mean)
-            starts, ends = ((end - b, end - a) for a, b in (self._window(j), self._window(j - 1)))
+            size = len(self.cells.mean)
+            starts, ends = ((size - b, size - a) for a, b in (self._window(j), self._window(j - 1)))
             return self._band.ending(starts, ends, behind[::-1])[::-1]
         if self._tables:
             least: Floats = self._add(j, behind[:, None]).min(0)

@@ -11,7 +11,7 @@ from autocompress.compression.codebooks.scalars import Ints, Reals, Sums
 
 LEAST = 1e-15  # of the weight of all, that a cell has at least: less would be lost in sums
 _REACH = 8  # places tried on either side of a breakpoint
-_MOVES = 20
+_MOVES = 20  # of all breakpoints together, at most
 
 
 def fill(x: Reals, rank: Ints) -> Ints:
@@ -68,7 +68,8 @@ def _places(rank: Ints) -> Ints:
     away = np.rint(most[:, None] ** (np.arange(_REACH + 1) / _REACH)).astype(np.int64)
     away[:, 0] = 0
     place = rank[1:-1, None] + np.concatenate([-away[:, :0:-1], away], 1)
-    return np.clip(place, 1, rank[-1] - 1)
+    clipped: Ints = np.clip(place, 1, rank[-1] - 1)
+    return clipped
 
 
 def _best_move(sums: Sums, rank: Ints, pin: int) -> Ints:

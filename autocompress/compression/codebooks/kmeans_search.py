@@ -226,4 +226,5 @@ class _Search:
         pieces = np.minimum(count, parts)
         which = np.repeat(np.arange(len(start)), pieces)
         piece = np.arange(len(which)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        return start[which] + count[which] * piece // pieces[which]
+        border: Ints = start[which] + count[which] * piece // pieces[which]
+        return border

@@ -142,8 +142,7 @@ class OneSided:
             rows = [row for row, point in enumerate(points) if point.key not in seen.tried]
             if not rows:
                 continue
-            mean, variance = trend.predict(at[rows], off=off)
-            chance = ndtr(mean / np.sqrt(variance))
+            chance = self._chance(trend, at[rows], off)
             sizes = np.array([points[row].size for row in rows]) + seen.offset
             limit = seen.size if seen.best is not None else 2 * self.path.points[-1].size
             gain = chance * np.log(np.maximum(limit / np.maximum(sizes, 1e-9), 1.0))
@@ -151,6 +150,19 @@ class OneSided:
             if gain[row] > 0 and (best is None or gain[row] > best[2]):
                 best = points[rows[row]], float(chance[row]), float(gain[row])
         return best
+
+    def _chance(self, trend: Trend, at: Array, off: bool) -> Array:
+        """Return how likely candidates at some positions are feasible.
+
+        None is likelier than what is larger on the path: a trend knows of no floor, and far from
+        all trials it is so unsure of its slope that the smallest candidates would look promising.
+        """
+        mean, variance = trend.predict(self._sizes, off=off)
+        along = np.minimum.accumulate(ndtr(mean / np.sqrt(variance))[::-1])[::-1]
+        larger = np.minimum(np.searchsorted(self._sizes, at - 1e-12), len(along) - 1)
+        mean, variance = trend.predict(at, off=off)
+        found: Array = np.minimum(ndtr(mean / np.sqrt(variance)), along[larger])
+        return found
 
     @staticmethod
     def _cautious(gain: Array, chance: Array) -> int:

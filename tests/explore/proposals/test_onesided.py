@@ -132,3 +132,13 @@ def test_a_search_ends_when_nothing_smaller_is_left():
     records = [record(0, smallest_of_all, 1.0)]
     assert search.propose(1, records) is None
     assert search.enough(records)
+
+
+def test_nothing_is_likelier_than_what_is_larger():
+    search = make()
+    places = [0.5, 0.52, 0.55, 0.6]
+    records = [record(i, {"a": x, "b": x}, 2.5e4, noise=0.0) for i, x in enumerate(places)]
+    assert not REQUIRED.met(records[0].metrics["accuracy"])
+    assert REQUIRED.met(records[-1].metrics["accuracy"])
+    proposed = judge(search.propose(4, records).params).size
+    assert judge(records[0].params).size * 0.9 < proposed < judge(records[-1].params).size

@@ -1,0 +1,175 @@
+"""How many samples a search for a target takes: the smallest model near the reference's accuracy.
+
+Condensa (Joseph et al. 2020) reports at most ten samples a search. Here a one-sided search with ten
+trials is compared with the same search given a hundred, which does not end early, and with the
+smallest of a hundred random candidates and of a hundred of Optuna's TPE that reach the target.
+Trials are real L-C trials on a training subset, see ``_search_tasks.py``. Run it with::
+
+    python benchmarks/target.py --data-root DIR --seeds 0 1 2
+
+It writes ``benchmarks/results/target.json`` and ``target.md``. Runs are kept in ``--work``: an
+interrupted benchmark goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from _results import FOLDER, save
+from _search_runs import Row, load_rows, run_rival, save_rows
+from _search_tasks import TASKS, SearchTask, one_thread
+
+import autocompress as ac
+from autocompress.explore.record import TrialRecord
+
+TARGET = "accuracy>=ref-0.5%"
+FEW = 10
+WITHIN = 1.05
+RIVALS = ("random", "tpe")
+
+
+def search(task: SearchTask, seed: int, trials: int, root: str, out: Path) -> list[Row]:
+    """Search for the target; return every trial that ran, in order."""
+    from autocompress.observer import Observer
+    from autocompress.runs import RunFolder
+    from autocompress.session import Session
+
+    model, data = task.load(root)
+    sweep = ac.Sweep(
+        model=model,
+        data=data,
+        space=task.space(),
+        objectives=task.resolved(model, data),
+        target=TARGET,
+        trials=trials,
+        seed=seed,
+        jobs=0,
+        device="cpu",
+    )
+    run = RunFolder(out)
+    session = Session(sweep, run, Observer())
+    session.load()
+    with run.locked():
+        run.claim(sweep.to_dict(), session.resolved())
+        session.load_reference()
+        with session.study() as study:
+            session.patience = None  # go on for as long as there are trials
+            session.drive(study)
+            return [row_of(record) for record in study.records() if record.folder is not None]
+
+
+def row_of(record: TrialRecord) -> Row:
+    """Return what is kept of a trial."""
+    metrics = {name: record.metrics.get(name, math.nan) for name in ("accuracy", "bytes")}
+    status, seconds = record.status.value, round(record.seconds, 2)
+    return {"number": record.number, "status": status, "seconds": seconds, **metrics}
+
+
+def smallest(rows: Sequence[Row], bound: float) -> float:
+    """Return the bytes of the smallest trial that reaches the bound; infinite if none does."""
+    reached = [
+        row["bytes"] for row in rows if row["status"] == "complete" and row["accuracy"] >= bound
+    ]
+    return min(reached, default=math.inf)
+
+
+def contest(task: SearchTask, seed: int, trials: int, root: str, work: Path) -> dict[str, Any]:
+    """Run, or read, everything of one task and seed; return its row of the table."""
+    folder = work / task.name / str(seed)
+    model, data = task.load(root)
+    found = ac.compress(model, ac.Plan([]), ac.Direct(), data)
+    reference = found.history[0].val_accuracy
+    runs: dict[str, list[Row]] = {}
+    for name in ("target", *RIVALS):
+        path = folder / f"{name}-{trials}.json"
+        rows = load_rows(path)
+        if rows is None:
+            if name == "target":
+                rows = search(task, seed, trials, root, folder / f"run-{trials}")
+            else:
+                rows = run_rival(task, name, seed, trials, root)
+            save_rows(path, rows)
+        runs[name] = rows
+        print(f"{task.name} seed {seed} {name}: {len(rows)} trials", flush=True)
+    bound = reference - 0.005
+    ours = runs["target"]
+    few, many = smallest(ours[:FEW], bound), smallest(ours, bound)
+    needed = [n for n in range(1, len(ours) + 1) if smallest(ours[:n], bound) <= WITHIN * many]
+    return {
+        "task": task.name,
+        "seed": seed,
+        "reference_accuracy": reference,
+        "bound": bound,
+        "trials": len(ours),
+        "bytes_after_10": few,
+        "bytes_after_all": many,
+        "ratio": few / many,
+        "samples_to_within_5_percent": needed[0] if needed else None,
+        **{f"bytes_{name}_{FEW}": smallest(runs[name][:FEW], bound) for name in RIVALS},
+        **{f"bytes_{name}_all": smallest(runs[name], bound) for name in RIVALS},
+        "course": [smallest(ours[:n], bound) for n in range(1, len(ours) + 1)],
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as Markdown."""
+    head = ("task", "seed", "10 samples", "all samples", "ratio", "samples to within 5 %")
+    lines = [f"| {' | '.join((*head, 'random, all', 'TPE, all'))} |", "|" + " --- |" * 8]
+    for row in rows:
+        sizes = (row["bytes_after_10"], row["bytes_after_all"])
+        rivals = (row["bytes_random_all"], row["bytes_tpe_all"])
+        cells = [row["task"], str(row["seed"]), *(f"{x:,.0f}" for x in sizes)]
+        cells += [f"{row['ratio']:.3f}", str(row["samples_to_within_5_percent"])]
+        lines.append(f"| {' | '.join([*cells, *(f'{x:,.0f}' for x in rivals)])} |")
+    return "\n".join(lines)
+
+
+def note(rows: Sequence[dict[str, Any]], trials: int) -> str:
+    """Return the results in words and a table."""
+    parts = [
+        "# Samples of a search for a target",
+        f"Smallest packed file, in bytes, with accuracy within 0.5 points of the reference's, on "
+        f"validation data; {trials} trials each. `python benchmarks/target.py` gives it.",
+        table(rows),
+    ]
+    for name in dict.fromkeys(row["task"] for row in rows):
+        ratios = [row["ratio"] for row in rows if row["task"] == name]
+        reached = sum(ratio <= WITHIN for ratio in ratios)
+        parts.append(
+            f"{name}: median of the ratio {statistics.median(ratios):.3f}; within 5 % for "
+            f"{reached} of {len(ratios)} seeds."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--data-root", required=True, help="folder of MNIST and Fashion-MNIST")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--work", type=Path, default=Path("runs") / "benchmark-target")
+    asked = parser.parse_args(arguments)
+    with one_thread():
+        rows = [
+            contest(TASKS[name], seed, asked.trials, asked.data_root, asked.work)
+            for name in asked.tasks
+            for seed in asked.seeds
+        ]
+    save("target", rows, seed=asked.seeds[0])  # type: ignore[arg-type]
+    text = note(rows, asked.trials)
+    (FOLDER / "target.md").write_text(text, encoding="utf-8")
+    print(text)
+    print(json.dumps({"reached": all(row["ratio"] <= WITHIN for row in rows)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

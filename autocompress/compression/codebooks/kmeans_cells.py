@@ -14,6 +14,13 @@ _LEAST = 96
 _CHUNK = 1 << 14  # scalars converted to float64 at once: stays in cache
 
 
+def steps(n: int, k: int) -> Ints:
+    """Return 1..k, then ranks up to n that grow by 1/k each."""
+    growth = np.log1p(1.0 / k)
+    far = k * np.exp(growth * np.arange(1, np.log(n / k) / growth))
+    return np.append(np.arange(1, k + 1), far.astype(np.int64))
+
+
 def measure(x: Reals, h: Reals | None, edge: Ints, wanted: Mask) -> tuple[Floats, Floats, Floats]:
     """Return the wanted cells' weights, means relative to their first scalars, and scatters."""
     start, count = edge[:-1][wanted], np.diff(edge)[wanted]

@@ -8,11 +8,13 @@ import numpy as np
 
 from autocompress.compression.codebooks.kmeans_band import first_starts, most_gain
 from autocompress.compression.codebooks.kmeans_bounds import Layers
-from autocompress.compression.codebooks.kmeans_cells import first_edges, measure
+from autocompress.compression.codebooks.kmeans_cells import first_edges, measure, steps
 from autocompress.compression.codebooks.kmeans_local import LEAST, fill, gain, polish
 from autocompress.compression.codebooks.kmeans_moments import Cells
 from autocompress.compression.codebooks.scalars import Floats, Ints, Mask, Reals, Sums
 
+_FEW = 32  # clusters up to which borders are closest at the best known breakpoints
+_WIDE = 4  # if the windows together hold at most so many times all scalars
 _PARTS = 4  # pieces a cell is split into
 _SINGLES = 100_000  # scalars left in all windows from which all are cells of their own
 _NOISE = 64 * float(np.finfo(np.float64).eps)
@@ -172,7 +174,7 @@ class _Search:
         limit = min(self.upper, self.upper - gained + self.blur) + layers.noise
         live, narrowed = self._close(ahead, layers.backward(pay), limit, path)
         best = rank if gained > 0.0 else self.best
-        extra = self._borders(live & (saved > 1e-15 * self.upper))
+        extra = self._borders(live & (saved > 1e-15 * self.upper), best)
         self._insert(best, np.append(extra, full))
         self._consider(full)
         if len(extra) > 0:
@@ -218,13 +220,28 @@ class _Search:
         self.lo, self.hi = lo, hi
         return live, narrowed
 
-    def _borders(self, split: Mask) -> Ints:
-        """Return new borders, which cut the cells to split into even parts."""
+    def _borders(self, split: Mask, best: Ints) -> Ints:
+        """Return new borders in the cells to split.
+
+        Of many clusters the cells are cut into even parts. Of few, borders are ever closer towards
+        a solution's breakpoints: cells as wide as 1/k of the distance suffice, as far as it is
+        optimal, since moving a breakpoint by d clusters, and all others so that it costs least,
+        costs about d²/k clusters' scatter, and such cells may save about k·(d/k)².
+        """
         inside = int((self.edge[self.hi] - self.edge[self.lo]).sum())
-        parts = len(self.x) if inside <= _SINGLES else _PARTS
-        start, count = self.edge[:-1][split], np.diff(self.edge)[split]
+        rest, new = split.copy(), np.empty(0, np.int64)
+        if self.k <= _FEW and inside < _WIDE * len(self.x):
+            low, high = self.edge[self.lo[1:-1], None], self.edge[self.hi[1:-1], None]
+            step = steps(len(self.x), self.k)
+            graded = [best[1:-1, None] + side for side in (step, -step)]
+            new = np.concatenate([g[(g > low) & (g < high)] for g in graded])
+            cell = np.searchsorted(self.edge, new) - 1
+            within = split[cell] & (self.edge[cell + 1] != new)
+            rest[cell[within]] = False
+            new = new[within]
+        parts = len(self.x) if self.k > _FEW and inside <= _SINGLES else _PARTS
+        start, count = self.edge[:-1][rest], np.diff(self.edge)[rest]
         pieces = np.minimum(count, parts)
         which = np.repeat(np.arange(len(start)), pieces)
         piece = np.arange(len(which)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        border: Ints = start[which] + count[which] * piece // pieces[which]
-        return border
+        return np.concatenate([new, start[which] + count[which] * piece // pieces[which]])

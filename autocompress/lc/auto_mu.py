@@ -9,7 +9,8 @@ can freeze (low rank), it starts at 1 unit and ends at 10 whatever the number of
 
 A second scale comes from the reference and the plan: at ``mu* = 2 ΔL / ‖w − Δ‖²`` direct
 compression costs the penalty as much as it costs the loss ΔL. Below it the loss holds w back, so
-the schedule starts no higher and ends no lower than about there.
+the schedule ends no lower than about there. It says nothing of the start: where direct compression
+costs next to nothing mu* is tiny, and a short schedule from there never closes the gap.
 
 The constants come from a grid over start and end for pruning, codebooks and low rank, with 8, 20
 and 40 steps; ``benchmarks/auto_mu.py`` repeats the comparison.
@@ -51,8 +52,7 @@ def resolve(recipe: LC, problem: Problem) -> MuSchedule:
     balance = _balance(problem)
     if schedule.start == "auto":
         units = SMOOTH[0] if problem.smooth else START
-        natural = min(units * _unit(recipe, problem), balance or float("inf"))
-        start = min(natural * schedule.scale, schedule.cap)
+        start = min(units * _unit(recipe, problem) * schedule.scale, schedule.cap)
     else:
         start = schedule.start
     if schedule.factor == "auto":

@@ -151,6 +151,16 @@ def uniform_seeds(
             yield _seed(origin, space, groups, picks)
 
 
+def dense_params(group: Group) -> dict[str, Any] | None:
+    """Return parameters that leave a group's layers uncompressed; None if there are none."""
+    found = _dense(group)
+    if found is None:
+        return None
+    params: dict[str, Any] = {}
+    group.sample(_Level(*found, params))
+    return params
+
+
 def _seed(
     origin: str, space: SearchSpace, groups: Sequence[Group], picks: Sequence[tuple[str, float]]
 ) -> Seed:

@@ -146,17 +146,14 @@ class Guided:
             return None
         points = points_of(ranked, self._objectives)
         on_front = nondominated(points)
-        members = [r for r, member in zip(ranked, on_front, strict=True) if member]
-        failed = [r for r in records if r.status in _FAILED and r.params]
-        learnt = [*members, *[r for r, m in zip(ranked, on_front, strict=True) if not m], *failed]
-        learnt = learnt[: len(members)] + learnt[len(members) :][-_MOST:]
-        worst = self._worst(points[on_front])
-        rows = [
-            np.minimum(points_of([r], self._objectives)[0], worst) if r in ranked else worst
-            for r in learnt
-        ]
-        complete = [self._breeder.complete(r.params, rng) for r in learnt]
-        return _Seen(complete, np.array(rows), points[on_front], complete[: len(members)])
+        front, rest = np.flatnonzero(on_front), np.flatnonzero(~on_front)
+        rows = np.concatenate([front, rest[-_MOST:][::-1]])  # the latest ones first
+        failed = [r for r in records if r.status in _FAILED and r.params][-_MOST:]
+        worst = self._worst(points[front])
+        learnt = np.vstack([np.minimum(points[rows], worst), np.tile(worst, (len(failed), 1))])
+        params = [ranked[row].params for row in rows] + [record.params for record in failed]
+        complete = [self._breeder.complete(found, rng) for found in params]
+        return _Seen(complete, learnt, points[front], complete[: len(front)])
 
     def _worst(self, front: Points) -> NDArray[np.float64]:
         """Return the point from which on everything is equally bad."""

@@ -11,8 +11,14 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 
+_TUNED = 200
+"""Points that the kernel's numbers are fitted to at most: that takes most of the time."""
+
+
 class Regression:
     """A Gaussian process with a Matérn 5/2 kernel and noise.
+
+    The kernel's numbers maximise the likelihood of the first 200 points.
 
     Args:
         x: Shape (points, features), features of about unit size.
@@ -29,10 +35,14 @@ class Regression:
         kernel = ConstantKernel(1.0, (0.05, 20.0)) * Matern(
             0.3 * scale, (0.03 * scale, 3.0 * scale), nu=2.5
         ) + WhiteKernel(0.05, (1e-4, 1.0))
-        self._process = GaussianProcessRegressor(kernel, normalize_y=False)
+        y = (y - self._mean) / self._scale
+        self._process = GaussianProcessRegressor(kernel)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self._process.fit(x, (y - self._mean) / self._scale)
+            self._process.fit(x[:_TUNED], y[:_TUNED])
+        if len(y) > _TUNED:
+            self._process = GaussianProcessRegressor(self._process.kernel_, optimizer=None)
+            self._process.fit(x, y)
 
     def predict(self, x: Matrix) -> tuple[Vector, Vector]:
         """Return mean and standard deviation at some points, noise left out, shapes (points,)."""

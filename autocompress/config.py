@@ -18,10 +18,13 @@ from autocompress.catalog import OBJECTIVES, find
 from autocompress.compression.extension import extensions
 from autocompress.data import Data
 from autocompress.errors import ConfigError
+from autocompress.explore.given import read_given
 from autocompress.explore.halving import Halving
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.space import SearchSpace
 from autocompress.metrics import LatencySettings, Metric
+from autocompress.plan import Plan
+from autocompress.recipe import Candidate
 from autocompress.settings import Settings
 
 RESULTS = ("resolved", "metrics")
@@ -56,9 +59,13 @@ class Sweep(Settings):
             this process, to debug.
         seed: Seed of the search and its trials. Reference and data splits do not depend on it.
         out: Folder of the run; None for ``runs/DATA-TIME``.
-        seeding: What is tried first: ``"sensitivity"`` for candidates along the frontier that
-            sensitivities foretell, see :mod:`autocompress.sensitivity`; ``"uniform"`` for the same
-            compression of all layers; ``"none"``; ``"auto"`` for the first where that is cheap.
+        seeds: Plans of your own, tried before anything else: files of plans or candidates, their
+            content, or (Python) :class:`~autocompress.plan.Plan` and
+            :class:`~autocompress.recipe.Candidate`. Each must be one of the space's candidates.
+        seeding: What is tried first, or after those: ``"sensitivity"`` for candidates along the
+            frontier that sensitivities foretell, see :mod:`autocompress.sensitivity`;
+            ``"uniform"`` for the same compression of all layers; ``"none"``; ``"auto"`` for the
+            first where that is cheap.
         sampler: Who proposes candidates: ``"guided"`` by sizes, sensitivities and results;
             Optuna's samplers; ``"auto"`` by the space and the number of trials.
         continuation: Whether a trial starts from the end of a finished one whose plan is near, if
@@ -89,6 +96,7 @@ class Sweep(Settings):
     jobs: NonNegativeInt = Field(default_factory=_default_jobs)
     seed: NonNegativeInt = 0
     out: Path | None = None
+    seeds: tuple[str | Path | dict[str, Any], ...] = ()
     seeding: Literal["auto", "sensitivity", "uniform", "none"] = "auto"
     sampler: Literal[
         "auto", "guided", "tpe", "nsga2", "nsga3", "gp", "random", "qmc"
@@ -128,6 +136,13 @@ class Sweep(Settings):
     @classmethod
     def _switch(cls, value: Any) -> Any:
         return (Halving() if value else None) if isinstance(value, bool) else value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _plans(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return value
+        return [x.to_dict() if isinstance(x, (Plan, Candidate)) else x for x in value]
 
     @field_validator("limits", mode="before")
     @classmethod
@@ -212,8 +227,8 @@ class Sweep(Settings):
         return Objectives.from_dict({"name": path.stem, **yamlio.load(path)}, where=str(path))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, with space and objectives written out; objects become null."""
-        objects = {"model", "data", "space", "objectives", "out", "latency", "metrics"}
+        """Return the JSON form; space, objectives, seeds are written out, objects become null."""
+        objects = {"model", "data", "space", "objectives", "out", "latency", "metrics", "seeds"}
         result = self.model_dump(mode="json", exclude=objects)
         return {
             "model": self.model if isinstance(self.model, str) else None,
@@ -222,6 +237,7 @@ class Sweep(Settings):
             "out": None if self.out is None else str(self.out),
             "latency": self.latency.model_dump(mode="json"),
             "metrics": [metric.name for metric in self.metrics],
+            "seeds": [read_given(item, "seeds")[0] for item in self.seeds],
             "space": self.load_space().to_dict(),
             "objectives": self.load_objectives().to_dict(),
         }

@@ -31,9 +31,10 @@ SAME = (
     "minimize",
     "halving",
     "continuation",
+    "seeds",
 )
 """Keys of a sweep that make it another sweep when they change; the others may be changed freely."""
-_ABSENT = {"continuation": False}
+_ABSENT: Mapping[str, Any] = {"continuation": False, "seeds": []}
 """What runs begun before these keys were there did."""
 
 

@@ -25,6 +25,7 @@ from autocompress.executors.local import LocalExecutor
 from autocompress.executors.serial import SerialExecutor
 from autocompress.explore import halving
 from autocompress.explore.free import FreeMetrics
+from autocompress.explore.given import given_seeds
 from autocompress.explore.opening import Setup
 from autocompress.explore.proposals import Proposer
 from autocompress.explore.proposals.make import make_proposer
@@ -89,6 +90,7 @@ class Session:
         else:
             self.model = copy.deepcopy(sweep.model).to(self.data.device).eval()
         self.space.check(find_layers(self.model))
+        self.given = given_seeds(self.space, self.model, sweep.seeds)
 
     @property
     def context(self) -> TrialContext:
@@ -148,7 +150,9 @@ class Session:
             self.goal.target.value(reference)  # a bound that cannot be is told before any trial
         first = self.beginning()
         notes = {} if first.table is None else {planning.NOTE: first.table.to_dict()}
-        seeds = [] if self.goal else first.seeds  # where it goes is told trial by trial
+        given = [seed.candidate for seed in self.given]
+        others = [] if self.goal else first.seeds  # where that goes is told trial by trial
+        seeds = [*self.given, *(seed for seed in others if seed.candidate not in given)]
         return Study.create(self.run.path, setup, self.model, seeds=seeds, notes=notes)
 
     def beginning(self) -> planning.Beginning:

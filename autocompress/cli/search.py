@@ -96,6 +96,13 @@ def search(
         int | None,
         typer.Option(help="Seeds in all for the trials on and near the front, in the end \\[1]"),
     ] = None,
+    seed_plan: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A plan of your own to try first, as for compress. May be repeated.",
+        ),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -147,6 +154,7 @@ def search(
         "device": device,
         "continuation": continuation,
         "repeats": repeats,
+        "seeds": [str(path) for path in seed_plan or ()] or None,
     }
     changes: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     changes |= {f"limits.{key}": value for key, value in _pairs(limit or (), "--limit")}

@@ -91,7 +91,8 @@ class Guided:
     changed, plans are crossed group by group. A Gaussian process on their features (positions in
     the ranges, choices, guessed change of loss and size of each group) learns the objectives from
     the trials; what is known of an objective beforehand, such as the size, is where it starts
-    from. Running trials count as if they had come out as expected, so that parallel ones differ.
+    from. Running trials count as if they had come out as expected, so that parallel ones differ;
+    stopped ones as far as they got.
 
     Args:
         breeder: Makes candidates.
@@ -149,11 +150,18 @@ class Guided:
         front, rest = np.flatnonzero(on_front), np.flatnonzero(~on_front)
         rows = np.concatenate([front, rest[-_MOST:][::-1]])  # the latest ones first
         failed = [r for r in records if r.status in _FAILED and r.params][-_MOST:]
+        stopped = [r for r in records if r.status is Status.PRUNED and self._measured(r)][-_MOST:]
         worst = self._worst(points[front])
-        learnt = np.vstack([np.minimum(points[rows], worst), np.tile(worst, (len(failed), 1))])
-        params = [ranked[row].params for row in rows] + [record.params for record in failed]
+        below = points_of(stopped, self._objectives)
+        known = np.minimum(np.vstack([points[rows], below]), worst)
+        learnt = np.vstack([known, np.tile(worst, (len(failed), 1))])
+        params = [ranked[row].params for row in rows] + [r.params for r in (*stopped, *failed)]
         complete = [self._breeder.complete(found, rng) for found in params]
         return _Seen(complete, learnt, points[front], complete[: len(front)])
+
+    def _measured(self, record: TrialRecord) -> bool:
+        """Whether a stopped trial's objectives are known, as far as it got."""
+        return bool(record.params) and self._objectives.to_minimize(record.metrics) is not None
 
     def _worst(self, front: Points) -> NDArray[np.float64]:
         """Return the point from which on everything is equally bad."""

@@ -97,6 +97,18 @@ def test_what_fails_is_learnt_from(guided, breeder):
     assert guided.propose(24, [*records, *failed]) is not None
 
 
+def test_stopped_trials_are_learnt_from(guided, breeder):
+    records = search(guided, breeder, 12)
+    proposed = guided.propose(12, records)
+    worse = {"accuracy": 0.3, "bytes": outcome(proposed.params)["bytes"]}
+    stopped = dataclasses.replace(
+        record(12, proposed.params, Status.PRUNED), metrics=worse, digest="another"
+    )
+    assert guided.propose(12, [*records, stopped]) != proposed
+    unmeasured = dataclasses.replace(stopped, metrics={})
+    assert guided.propose(12, [*records, unmeasured]) == proposed
+
+
 def test_candidates_that_cannot_be_are_passed_over(breeder, objectives):
     never = Guided(breeder, objectives, seed=0, digest=lambda params: None)
     records = [record(n, breeder.random(np.random.default_rng(n))) for n in range(8)]

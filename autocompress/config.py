@@ -54,7 +54,7 @@ class Sweep(Settings):
             for the smallest model that does, see ``docs/search.md``; None for a whole front.
         minimize: With a target, the metric to make small; bytes unless said otherwise.
         trials: Trials in all, those told in advance (dense, uniform) included; 24, or 10 with a
-            target.
+            target. Those that fail do not count.
         jobs: Trials that run at a time, each in a process of its own; 0 runs them one by one in
             this process, to debug.
         seed: Seed of the search and its trials. Reference and data splits do not depend on it.

@@ -83,7 +83,7 @@ class Driver:
         self._steps: dict[int, list[StepRecord]] = {}
 
     def run(self) -> None:
-        """Run until the trials asked for have ended.
+        """Run until the trials asked for have ended, or too many in a row have failed.
 
         Raises:
             ExecutorError: trials cannot be run at all.
@@ -104,6 +104,8 @@ class Driver:
             self._dispatch(self._again.popleft() if self._again else self.study.ask())
 
     def _wanted(self) -> bool:
+        if self.tally.hopeless:
+            return False
         waiting = sum(len(twins) for twins in self._twins.values())
         if self.tally.spent + len(self._running) + waiting >= self.tally.total:
             return False

@@ -16,6 +16,9 @@ from autocompress.lc import StepRecord
 FREE_IN_A_ROW = 50
 """How many trials that cost nothing may follow one another before they count like others."""
 
+FAILED_IN_A_ROW = 20
+"""How many trials may fail one after another before a sweep gives up."""
+
 
 @dataclass
 class Tally:
@@ -24,7 +27,8 @@ class Tally:
     A trial that was answered without running (a duplicate of another, or one that breaks a hard
     limit before any training) costs nothing and does not count towards the trials asked for, so
     that a tight limit does not eat the budget. A sampler that proposes nothing else would go on
-    for ever: from the 51st in a row on they count.
+    for ever: from the 51st in a row on they count. A trial that failed gave nothing, and does not
+    count either; but 20 failures in a row mean that something is wrong with all of them.
 
     Attributes:
         objectives: What is optimized, resolved.
@@ -32,6 +36,7 @@ class Tally:
         before: Trials of earlier sessions, ended.
         records: All trials that have ended, in the order they did.
         spent: How many of them count towards ``total``.
+        failures: The trials that failed since the last one that did not, in this session.
         front: Their Pareto front, which does not know of the trials that left it.
         hypervolume: Its hypervolume.
     """
@@ -41,6 +46,7 @@ class Tally:
     before: InitVar[Sequence[TrialRecord]] = ()
     records: list[TrialRecord] = field(default_factory=list)
     spent: int = 0
+    failures: list[TrialRecord] = field(default_factory=list)
     front: Front = field(init=False)
     hypervolume: float = 0.0
 
@@ -48,6 +54,7 @@ class Tally:
         self._free = 0
         for record in sorted(before, key=lambda record: record.number):
             self._count(record)
+        self.failures.clear()  # what was wrong may be mended by now
         self._spent_before = self.spent
         self._began = time.monotonic()
         self._update(self.records)
@@ -61,8 +68,29 @@ class Tally:
     def _count(self, record: TrialRecord) -> None:
         self.records.append(record)
         self._free = self._free + 1 if record.folder is None else 0
-        if record.folder is not None or self._free > FREE_IN_A_ROW:
+        if record.status.failed and record.folder is not None:
+            self.failures.append(record)
+        elif record.folder is not None or self._free > FREE_IN_A_ROW:
             self.spent += 1
+            self.failures.clear()
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many trials in a row have failed that the next one will, too."""
+        return len(self.failures) >= FAILED_IN_A_ROW
+
+    @property
+    def why_hopeless(self) -> str:
+        """What the failures in a row were, and the last one's message; empty if not hopeless."""
+        if not self.hopeless:
+            return ""
+        last = self.failures[-1]
+        kinds = Counter(record.status.value for record in self.failures).most_common()
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds)
+        return (
+            f"gave up after {len(self.failures)} failures in a row ({told}); the last, trial "
+            f"{last.number}: {last.message or last.status.value}; its log: {last.folder}/log.txt"
+        )
 
     def _update(self, records: Sequence[TrialRecord]) -> None:
         self.front = Front.from_records(records, self.objectives)

@@ -86,6 +86,7 @@ def replay(
     number: int,
     *,
     out: str | os.PathLike[str] | None = None,
+    allow: Iterable[str] = (),
     observer: Observer | None = None,
 ) -> Replay:
     """Run one trial of a run again, alone, and compare it with its record.
@@ -99,6 +100,7 @@ def replay(
         path: The run's folder.
         number: The trial.
         out: A new or empty folder for its files; ``replays/NUMBER-K`` in the run by default.
+        allow: Code that the run names and that may be imported, as ``module:name``.
         observer: Who is told how it goes on.
 
     Raises:
@@ -108,6 +110,7 @@ def replay(
     observer = observer or Observer()
     run = RunFolder.existing(path)
     values = _named(run)
+    run.check_code(values, allow)
     with Study.load(run.path) as study:
         record = _trial(study.records(), number, run)
     jobs = min(1, int(values.get("jobs", 1)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from autocompress import yamlio
+from autocompress.compression.extension import extensions
 from autocompress.errors import RunError
 from autocompress.explore.opening import versions
 from autocompress.metrics import fingerprint
@@ -105,6 +106,42 @@ class RunFolder:
             )
         return values
 
+    def own_code(self, values: Mapping[str, Any]) -> list[str]:
+        """Return what ``sweep.yaml`` names of somebody's own code, as ``module:name``.
+
+        Args:
+            values: What :meth:`describe` returned.
+
+        Raises:
+            RunError: its space is not written out, as that of a run is.
+        """
+        model, space = values.get("model"), values.get("space")
+        if not isinstance(space, Mapping):  # a file's name: who knows what that file names
+            raise RunError(f"{self.sweep}: space = {space!r}: that of a run is written out")
+        own = [model] if isinstance(model, str) and ":" in model else []
+        own = [name for name in own if not name.startswith("torchvision:")]
+        return list(dict.fromkeys([*own, *extensions.names_in(space)]))
+
+    def check_code(self, values: Mapping[str, Any], allow: Iterable[str]) -> None:
+        """Check that the user allows all the code that going on with the run would import.
+
+        A run's folder may come from somebody else; a name in it is no reason to run anything.
+
+        Args:
+            values: What :meth:`describe` returned.
+            allow: What the user has named.
+
+        Raises:
+            RunError: something else is named.
+        """
+        strange = [name for name in self.own_code(values) if name not in set(allow)]
+        if strange:
+            flags = " ".join(f"--allow {name}" for name in strange)
+            raise RunError(
+                f"{self.path}: this run names code that it would import: {', '.join(strange)}; if "
+                f"you know and trust it, add {flags} (allow={strange!r} in Python)"
+            )
+
     def check_free(self) -> None:
         """Check, before anything is done, that the folder is a run or may become one.
 
@@ -115,7 +152,8 @@ class RunFolder:
             raise RunError(f"{self.path}: is a file: choose another --out")
         known = (".lock", self.sweep.name)
         if self.path.is_dir() and not self.sweep.is_file():
-            strange = [p.name for p in self.path.iterdir() if p.name not in known]
+            others = (p for p in self.path.iterdir() if p.name not in known)
+            strange = [path.name for path in others if not atomic.is_unfinished(path)]
             if strange:
                 raise RunError(
                     f"{self.path}: holds other files ({sorted(strange)[0]}) and no sweep: "
@@ -136,6 +174,7 @@ class RunFolder:
         if self.sweep.is_file():
             self._check_same(sweep, resolved)
         self.path.mkdir(parents=True, exist_ok=True)
+        atomic.remove_unfinished(self.path)
         facts = {
             "format": FORMAT,
             **resolved,

@@ -57,6 +57,7 @@ class Session:
         self.sweep = sweep
         self.run = run
         self.observer = observer
+        self.problem = ""  # why the trials ended too early, if they did
         self.space = sweep.load_space()
         objectives = sweep.load_objectives()
         metrics = METRICS | {metric.name: metric for metric in sweep.metrics}
@@ -200,6 +201,7 @@ class Session:
             )
             self.observer.begin(self.title(study), self.run.path, driver.tally)
             driver.run()
+            self.problem = driver.tally.why_hopeless
             if self.sweep.repeats > 1:
                 self.repeat(study, executor)
 
@@ -228,7 +230,8 @@ class Session:
 
     def prepare_target(self, study: Study) -> Enough:
         """Have a search for a target propose the trials; return what tells that it may end."""
-        ran = sum(r.status.finished and r.folder is not None for r in study.records())
+        ended = (r for r in study.records() if r.status.finished and not r.status.failed)
+        ran = sum(record.folder is not None for record in ended)
         if self.goal is None or ran >= self.sweep.trials:
             return lambda records: False
         self.observer.phase("looking for the path of the search")

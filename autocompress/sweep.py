@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from autocompress.analysis.saving import saved_text
 from autocompress.config import Sweep
@@ -37,7 +38,8 @@ def search(sweep: Sweep | None = None, *, observer: Observer | None = None) -> S
     Raises:
         ConfigError, SchemeError: a setting that cannot be used, or a space that does not fit.
         DataError, ModelError: data or model missing or unusable.
-        RunError: ``sweep.out`` holds another sweep or other files, or is in use.
+        RunError: ``sweep.out`` holds another sweep or other files, or is in use; or 20 trials in
+            a row have failed. The report is there all the same.
         ExecutorError: trials cannot be run at all.
     """
     sweep = Sweep() if sweep is None else sweep
@@ -54,6 +56,12 @@ def search(sweep: Sweep | None = None, *, observer: Observer | None = None) -> S
             session.drive(study)
             paths = _report(study, run, observer, session.test)
             observer.finished(study.front(), _notes(study, paths))
+        if session.problem:
+            study.close()
+            raise RunError(
+                f"{run.path}: {session.problem}; once that is mended, go on with: "
+                f"autocompress resume {run.path}"
+            )
         return study
     finally:
         observer.end()
@@ -66,12 +74,14 @@ def resume(
     jobs: int | None = None,
     timeout: float | None = None,
     repeats: int | None = None,
+    allow: Iterable[str] = (),
     observer: Observer | None = None,
 ) -> Study:
     """Go on with a run after an interrupt, a crash or a reboot.
 
     Trials that were running continue from their last L-C step; nothing done is lost or repeated. A
-    model given as ``module:factory`` is your own code, and is run again.
+    model or a scheme given as ``module:name`` is code that would be imported. The run may come from
+    somebody else, so you have to name it again.
 
     Args:
         path: The run's folder.
@@ -79,10 +89,12 @@ def resume(
         jobs: Another number of trials at a time.
         timeout: Another limit on a trial's seconds.
         repeats: Another number of seeds for the trials on and near the front.
+        allow: Code that the run names and that may be imported, as ``module:name``.
         observer: Who is told how it goes on.
 
     Raises:
-        RunError: no run there, or one begun from Python with a model or data of its own.
+        RunError: no run there, one begun from Python with a model or data of its own, or one that
+            names code which is not allowed.
     """
     run = RunFolder.existing(path)
     values = run.describe()
@@ -92,6 +104,7 @@ def resume(
                 f"{run.path}: this sweep was begun from Python with {key} of its own, which a "
                 f"file cannot hold: go on with ac.search(Sweep({key}=..., out={str(run.path)!r}))"
             )
+    run.check_code(values, allow)
     changes = {
         "trials": trials,
         "jobs": jobs,
@@ -103,13 +116,20 @@ def resume(
     return search(Sweep.from_dict(values, asked, where=str(run.sweep)), observer=observer)
 
 
-def report(path: str | os.PathLike[str], *, observer: Observer | None = None) -> ReportPaths:
+def report(
+    path: str | os.PathLike[str],
+    *,
+    allow: Iterable[str] = (),
+    observer: Observer | None = None,
+) -> ReportPaths:
     """Write the report of a run again, from its study.
 
-    Test accuracies that are not known yet are measured if the sweep's model and data have names.
+    Test accuracies that are not known yet are measured if the sweep's model and data have names,
+    none of them of code that is not allowed.
 
     Args:
         path: The run's folder.
+        allow: Code that the run names and that may be imported, as ``module:name``.
         observer: Who is told how it goes on.
 
     Raises:
@@ -122,7 +142,8 @@ def report(path: str | os.PathLike[str], *, observer: Observer | None = None) ->
         with Study.load(run.path) as study:
             missing = any(study.test(record.number) is None for record in study.front())
             test = None
-            if missing and run.reference.is_file() and values.get("model") and values.get("data"):
+            named = values.get("model") and values.get("data")
+            if missing and run.reference.is_file() and named and _allowed(run, values, allow):
                 observer.phase("loading data and reference")
                 session = Session(Sweep.from_dict(values, where=str(run.sweep)), run, observer)
                 session.load()
@@ -131,6 +152,10 @@ def report(path: str | os.PathLike[str], *, observer: Observer | None = None) ->
             return _report(study, run, observer, test)
     finally:
         observer.end()
+
+
+def _allowed(run: RunFolder, values: Mapping[str, Any], allow: Iterable[str]) -> bool:
+    return set(run.own_code(values)) <= set(allow)
 
 
 def default_folder(sweep: Sweep) -> Path:

@@ -1,3 +1,5 @@
+import random
+
 import pytest
 
 from autocompress.driver import Driver
@@ -11,7 +13,7 @@ from autocompress.explore.study import Study
 from autocompress.explore.trial import TrialResult
 from autocompress.layers import find_layers
 from autocompress.lc import StepRecord
-from autocompress.observer import FREE_IN_A_ROW, Observer
+from autocompress.observer import FAILED_IN_A_ROW, FREE_IN_A_ROW, Observer
 from autocompress.runs import RunFolder
 from autocompress.testing.executors import toy_context
 
@@ -110,6 +112,7 @@ def test_a_failed_trial_is_recorded_and_the_sweep_goes_on(start):
     driver, study = start(executor=Fake(result), total=7)
     driver.run()
     records = study.records()
+    assert len(records) == 7 + 4  # the failures do not count
     assert [r.status.value for r in records[:4]] == [
         "timeout",
         "crashed",
@@ -149,8 +152,44 @@ def test_a_candidate_equal_to_one_that_crashed_is_tried_itself(start):
     executor = Fake(result, capacity=4)
     driver, study = start(TWO, executor, total=4)
     driver.run()
-    assert len(executor.seen) == 4
+    assert FAILED_IN_A_ROW <= len(executor.seen) <= FAILED_IN_A_ROW + 3
     assert {r.status for r in study.records()} == {Status.CRASHED}
+    assert f"({len(executor.seen)} crashed)" in driver.tally.why_hopeless
+    assert "bad luck; its log: trials/00" in driver.tally.why_hopeless
+
+
+def test_a_budget_is_of_trials_that_did_not_fail(start):
+    lottery = random.Random(0)
+
+    def result(job):
+        if lottery.random() < 0.3:
+            kind = lottery.choice([Status.CRASHED, Status.TIMEOUT, Status.OUT_OF_MEMORY])
+            return TrialResult(job.number, kind, message="as it happens")
+        return fine(job)
+
+    driver, study = start(executor=Fake(result, capacity=3), total=60)
+    driver.run()
+    counts = driver.tally.counts()
+    assert counts["complete"] == 60
+    assert counts["failed"] == len(study.records()) - 60 > 10
+    assert not driver.tally.why_hopeless
+    study.close()
+    driver, study = start(executor=Fake(), total=60, again=True)
+    assert driver.tally.spent == 60
+
+
+def test_a_sweep_given_up_is_given_another_chance_by_the_next_session(start):
+    def result(job):
+        return TrialResult(job.number, Status.TIMEOUT, message="slow")
+
+    driver, study = start(executor=Fake(result, capacity=1), total=4)
+    driver.run()
+    assert driver.tally.hopeless
+    study.close()
+    driver, study = start(executor=Fake(), total=4, again=True)
+    driver.run()
+    assert driver.tally.counts()["complete"] == 4
+    assert not driver.tally.hopeless
 
 
 def test_trials_rejected_before_training_cost_nothing(start):

@@ -184,12 +184,18 @@ def test_a_search_in_worker_processes(
     assert [record.status for record in records if record.number > 0] == ["complete"] * 2
     text = (tmp_path / "run" / "sweep.yaml").read_text()
     assert f"{PACKAGE}:RowMeans" in text
-    # another process goes on: what it may import is in the sweep that its user names
+    # another process goes on: what it may import its user has to name
     script = (
-        "study = ac.resume(sys.argv[1], trials=5)\n"
+        "try: ac.resume(sys.argv[1], trials=5)\n"
+        "except ac.errors.RunError as e: print(e)\n"
+        f"print('{PACKAGE}' in sys.modules)\n"
+        f"mine = ['{PACKAGE}:RowMeans', '{PACKAGE}:stepped']\n"
+        "study = ac.resume(sys.argv[1], trials=5, allow=mine)\n"
         "print([r.status.value for r in study.records()])\n"
     )
     said = in_a_new_process(package, script, tmp_path / "run")
+    assert f"--allow {PACKAGE}:" in said
+    assert "False\n" in said
     assert said.count("complete") == 5
     # reading the study does not
     script = (

@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from autocompress import __version__
-from autocompress.cli import compress, inspect, listing, replay, search, sensitivity, space
+from autocompress.cli import (
+    compress,
+    dashboard,
+    inspect,
+    listing,
+    replay,
+    search,
+    sensitivity,
+    space,
+)
 from autocompress.cli.guard import debugging, tell_error, tell_warning
 
 app = typer.Typer(
@@ -31,6 +40,7 @@ app.command("best", context_settings={"allow_extra_args": True, "ignore_unknown_
     inspect.best
 )
 app.command("replay")(replay.replay)
+app.command("dashboard")(dashboard.dashboard)
 app.command("compress")(compress.compress)
 app.command("space")(space.space)
 app.command("sensitivity")(sensitivity.sensitivity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 import threading
@@ -17,6 +18,9 @@ from autocompress.errors import AutocompressError, AutocompressWarning
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_UNWIND = 4.0
+"""Seconds that stopping may take before the process is ended as it is."""
 
 _debug = False
 
@@ -66,24 +70,62 @@ def tell_warning(
 def interruptible(out: Path, begun: Callable[[], bool]) -> Iterator[None]:
     """Turn Ctrl-C, or a plain ``kill``, into a word on how to go on, and exit code 130.
 
+    What does not stop within four seconds is left as it is, and at the second Ctrl-C so is
+    everything: a run can be killed at any moment, and workers end with their driver.
+
     Args:
         out: The run's folder.
         begun: Whether there is something to resume.
     """
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _interrupt) if main else None
-    try:
-        yield
-    except KeyboardInterrupt:
+
+    def tell() -> None:
         how = f"go on with: autocompress resume {out}" if begun() else "nothing was begun"
-        typer.echo(f"\ninterrupted; {how}", err=True)
-        sys.stderr.flush()
+        os.write(2, f"\ninterrupted; {how}\n".encode())  # may be called in the midst of a print
+
+    interrupts = _Interrupts(tell)
+    try:
+        with interrupts.heard():
+            yield
+    except KeyboardInterrupt:
+        tell()
         raise typer.Exit(130) from None
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    del number, frame
-    raise KeyboardInterrupt
+class _Interrupts:
+    """Turns the first signal into KeyboardInterrupt, and ends the process if that takes long."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+        self._timer = threading.Timer(_UNWIND, self._leave)
+        self._timer.daemon = True
+        self._heard = False
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Handle signals meanwhile; only the main thread can."""
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGTERM]
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore
+                numbers.append(signal.SIGINT)
+            before = {number: signal.signal(number, self._handle) for number in numbers}
+        try:
+            yield
+        finally:
+            self._timer.cancel()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        del number, frame
+        if self._heard:
+            self._leave()
+        self._heard = True
+        self._timer.start()
+        raise KeyboardInterrupt
+
+    def _leave(self) -> None:
+        if sys.stdout.isatty():
+            os.write(1, b"\x1b[?25h")  # a live display hides the cursor
+        self._tell()
+        os._exit(130)

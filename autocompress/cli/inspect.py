@@ -11,10 +11,18 @@ import typer
 from autocompress.cli.guard import guarded
 
 Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODULE:NAME",
+        help="Code that the run names and that may be imported: your own. May be repeated.",
+        show_default=False,
+    ),
+]
 
 
 @guarded
-def report(run: Run) -> None:
+def report(run: Run, allow: Allow = None) -> None:
     """Write tables and plots of a run again, from its study; test accuracy included.
 
     Works while a sweep runs, too.
@@ -29,7 +37,7 @@ def report(run: Run) -> None:
     from autocompress.sweep import report as write
 
     console = Console()
-    paths = write(run, observer=observer(console))
+    paths = write(run, allow=allow or (), observer=observer(console))
     with Study.load(run) as study:
         show_front(console, study.front())
     for problem in paths.problems:

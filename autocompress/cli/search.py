@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autocompress.cli.guard import guarded, interruptible
+from autocompress.cli.inspect import Allow
 
 if TYPE_CHECKING:
     from autocompress.explore.study import Study
@@ -185,6 +186,7 @@ def resume(
         int | None,
         typer.Option(help="Another number of seeds for the trials on and near the front."),
     ] = None,
+    allow: Allow = None,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a sweep after Ctrl-C, a crash or a reboot; nothing done is lost or repeated.
@@ -203,6 +205,7 @@ def resume(
             jobs=jobs,
             timeout=timeout,
             repeats=repeats,
+            allow=allow or (),
             observer=_observer(quiet),
         )
         _end(study)

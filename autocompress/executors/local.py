@@ -15,8 +15,9 @@ from autocompress.errors import ExecutorError
 from autocompress.executors.base import DoneEvent, Event, StepEvent
 from autocompress.executors.lines import Lines, Message
 from autocompress.executors.shipping import pack
-from autocompress.executors.slot import Batch, Ended, Slot, close_all, why
+from autocompress.executors.slot import Batch, Ended, Slot, close_all, killed, why
 from autocompress.explore.record import Status
+from autocompress.explore.tail import with_last_words
 from autocompress.explore.trial import Job, RunJob, TrialContext, TrialResult, request_stop, run_job
 from autocompress.lc import StepRecord
 
@@ -28,8 +29,9 @@ class LocalExecutor:
     """Worker processes that load the context once and then run job after job.
 
     A worker that dies takes down the job it was running, recorded as crashed, and nothing else: a
-    new worker takes its place. Nothing is shared between workers: each has a pool and a line for
-    its steps and results of its own.
+    new worker takes its place. If it was killed from outside, the job continues there from its last
+    step; killed at the same step again, it has crashed. Nothing is shared between workers: each has
+    a pool and a line for its steps and results of its own.
 
     Args:
         context: What all jobs share.
@@ -60,6 +62,8 @@ class LocalExecutor:
         self._jobs: dict[int, Job] = {}
         self._starts: dict[int, int] = {}
         self._processes: dict[int, int] = {}
+        self._reached: dict[int, int] = {}
+        self._killed_at: dict[int, int] = {}
         self._waiting: deque[Batch] = deque()
         self._heard: queue.SimpleQueue[Message | Ended] = queue.SimpleQueue()
         payload = pack(context, run)
@@ -141,6 +145,9 @@ class LocalExecutor:
             record = StepRecord(**heard["step"])
             if self._waits:
                 self._unanswered.append((self._processes[number], record.step))
+            if record.step <= self._reached.get(number, -1):  # told before its worker was killed
+                return []
+            self._reached[number] = record.step
             return [StepEvent(number, record)]
         elif "result" in heard:
             return [self._done(TrialResult.from_dict(heard["result"]))]
@@ -153,7 +160,8 @@ class LocalExecutor:
                 slot.line_ended()
 
     def _done(self, result: TrialResult) -> DoneEvent:
-        for table in (self._jobs, self._starts, self._processes):
+        numbered = (self._starts, self._processes, self._reached, self._killed_at)
+        for table in (self._jobs, *numbered):
             table.pop(result.number, None)
         return DoneEvent(result)
 
@@ -178,17 +186,35 @@ class LocalExecutor:
             )
         slot.renew()  # its worker may have died with a lock of its pool
         left = [self._jobs[job.number] for job in batch.jobs if job.number in self._jobs]
+        for job in left:
+            if self._begun(job) and self._goes_on(job, error):
+                del self._processes[job.number]
+                self._starts[job.number] = 0
         lost = [job for job in left if self._begun(job)]
         if again := [job for job in left if not self._begun(job)]:
             self.submit(again)
-        return [self._done(self._verdict(job.number, error)) for job in lost]
+        return [self._done(self._verdict(job, error)) for job in lost]
+
+    def _goes_on(self, job: Job, error: BaseException) -> bool:
+        """Whether a job continues from its last step in another worker.
+
+        It does if somebody killed its worker, unless that happened at the same step before: then
+        it may be the job that has the system kill it, for want of memory.
+        """
+        if job.number not in self._processes or not killed(error):
+            return False
+        reached = self._reached.get(job.number, -1)
+        again = self._killed_at.get(job.number) == reached
+        self._killed_at[job.number] = reached
+        return not again
 
     def _begun(self, job: Job) -> bool:
         return job.number in self._processes or self._starts[job.number] >= _MOST_STARTS
 
-    def _verdict(self, number: int, error: BaseException) -> TrialResult:
+    def _verdict(self, job: Job, error: BaseException) -> TrialResult:
+        status, seconds, message = Status.CRASHED, 0.0, why(error)
         if isinstance(error, TimeoutError):
-            seconds = self._timeout or 0.0
+            status, seconds = Status.TIMEOUT, self._timeout or 0.0
             message = f"no result within {seconds:g} s"
-            return TrialResult(number, Status.TIMEOUT, seconds=seconds, message=message)
-        return TrialResult(number, Status.CRASHED, message=why(error))
+        message = with_last_words(message, Path(job.folder))
+        return TrialResult(job.number, status, seconds=seconds, message=message)

@@ -105,12 +105,19 @@ class Slot:
         )
 
 
+def killed(error: BaseException) -> bool:
+    """Whether a worker was killed from outside, rather than by what it did."""
+    return isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGKILL
+
+
 def why(error: BaseException) -> str:
     """Return what became of a worker, in a few words."""
     if isinstance(error, ProcessExpired):
         if error.exitcode >= 0:
             return f"its worker process ended with exit code {error.exitcode}"
-        return f"its worker process was killed by {_signal(-error.exitcode)}"
+        name = _signal(-error.exitcode)
+        hint = " (by the system, if memory ran out)" if name == "SIGKILL" else ""
+        return f"its worker process was killed by {name}{hint}"
     if isinstance(error, BrokenProcessPool):
         return "its worker process died"
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -13,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from autocompress.errors import AutocompressError, ExecutorError
 from autocompress.executors.shipping import unpack
-from autocompress.explore.trial import LOG, Job, RunJob, TrialContext
+from autocompress.explore.trial import LOG, Job, RunJob, TrialContext, unwritable
 from autocompress.lc import StepRecord
 
 _HEARD = 10.0
@@ -63,8 +64,11 @@ class _Worker:
             if self.waits:
                 self.wait(record.step)
 
-        with _output_to(Path(job.folder) / LOG):
-            result = self.run(job, self.context, on_step)
+        try:
+            with _output_to(Path(job.folder) / LOG):
+                result = self.run(job, self.context, on_step)
+        except OSError as error:  # of the log: a job turns its own exceptions into statuses
+            raise unwritable(job, error) from None
         self.send(number=job.number, result=result.to_dict())
 
 
@@ -112,13 +116,32 @@ def run_batch(jobs: Sequence[dict[str, Any]]) -> None:
 
 @contextlib.contextmanager
 def _output_to(log: Path) -> Iterator[None]:
-    """Send what the model prints or warns of to the trial's log, not over the driver's display."""
+    """Send what the model prints or warns of to the trial's log, not over the driver's display.
+
+    Should this process be ended by a signal meanwhile, the log says where it stood.
+    """
     with (
         open(log, "a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
+        _stack_to(file),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _stack_to(file: TextIO) -> Iterator[None]:
+    """Write the stack on a fatal signal, and on SIGTERM, by which a job that hangs is ended."""
+    faulthandler.enable(file, all_threads=False)
+    registers = hasattr(faulthandler, "register")  # not on Windows
+    if registers:
+        faulthandler.register(signal.SIGTERM, file, all_threads=False, chain=True)
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+        if registers:
+            faulthandler.unregister(signal.SIGTERM)
 
 
 def _watch_parent() -> None:

@@ -122,6 +122,24 @@ class Database(RDBStorage):
             session.connection().exec_driver_sql(f"PRAGMA synchronous={level}")
 
 
+def read_only(url: str) -> RDBStorage:
+    """Open a database for others to look at; a SQLite file refuses every write.
+
+    Raises:
+        RunError: it cannot be opened.
+    """
+    database = Database(url)
+    if url.startswith("sqlite"):
+        database.engine.dispose()
+        sqlalchemy.event.listen(database.engine, "connect", _only_read)
+    return database
+
+
+def _only_read(connection: Any, record: object) -> None:
+    del record
+    connection.execute("PRAGMA query_only=ON")
+
+
 def _prepare(connection: Any, record: object) -> None:
     """Set up a new SQLite connection.
 

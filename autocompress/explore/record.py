@@ -7,9 +7,10 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Self
 
-from autocompress.errors import unknown
+from autocompress.errors import RunError, unknown
 
 
 class Status(enum.StrEnum):
@@ -130,6 +131,12 @@ class TrialRecord:
         known = {f.name for f in dataclasses.fields(cls)}
         values = {key: value for key, value in data.items() if key in known}
         values["status"] = Status(values["status"])
+        folder = values.get("folder")
+        if folder is not None and not _inside(folder):
+            raise RunError(
+                f"trial {values.get('number')}: its folder {folder!r} is not a path inside the "
+                f"run's: autocompress did not write this study"
+            )
         values["metrics"] = {
             name: _number(value) for name, value in values.get("metrics", {}).items()
         }
@@ -138,6 +145,14 @@ class TrialRecord:
             for accuracy, loss, bits in values.get("course", ())
         )
         return cls(**values)
+
+
+def _inside(folder: object) -> bool:
+    """Whether a path stays below the folder it is relative to, on any system."""
+    if not isinstance(folder, str) or set(folder) & {"\\", ":", "\0"}:
+        return False
+    path = PurePosixPath(folder)
+    return not path.is_absolute() and ".." not in path.parts and bool(path.parts)
 
 
 def _number(value: float | None) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import io
 import time
 import traceback
@@ -20,7 +21,7 @@ from autocompress.api import compress
 from autocompress.compressed import Compressed
 from autocompress.compression import Compression
 from autocompress.data import Data
-from autocompress.errors import AutocompressError, PackedFileError
+from autocompress.errors import AutocompressError, ExecutorError, PackedFileError
 from autocompress.explore.record import Status
 from autocompress.lc import StepRecord, Warm
 from autocompress.metrics import METRICS, LatencySettings, Measurement, Metric, measure
@@ -39,6 +40,8 @@ ON_VALIDATION = ("accuracy", "error", "loss")
 """Metrics that every step is validated by anyway."""
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 OnStep = Callable[[StepRecord], object]
 
@@ -150,6 +153,7 @@ def clean_up(folder: Path) -> None:
     """Remove what only a running trial needs; for after its result has been recorded."""
     for name in (STATE, STOP):
         (folder / name).unlink(missing_ok=True)
+    atomic.remove_unfinished(folder)
 
 
 def run_job(job: Job, context: TrialContext, on_step: OnStep | None = None) -> TrialResult:
@@ -165,8 +169,23 @@ def run_job(job: Job, context: TrialContext, on_step: OnStep | None = None) -> T
         job: The trial.
         context: Model, data and settings shared by all trials.
         on_step: Called with every step record, first with those of earlier sessions.
+
+    Raises:
+        ExecutorError: the folder cannot be written (a full disk, say). That is no failure of this
+            trial, and would be one of all others: the sweep ends, and goes on from here later.
     """
-    return _Trial(job, context, on_step).run()
+    try:
+        return _Trial(job, context, on_step).run()
+    except OSError as error:
+        raise unwritable(job, error) from error
+
+
+def unwritable(job: Job, error: OSError) -> ExecutorError:
+    """Return the error that ends a sweep whose trials cannot write their files."""
+    return ExecutorError(
+        f"{job.folder}: cannot be written: {error.strerror or error}; make room there, and the "
+        f"sweep goes on from here with 'autocompress resume'"
+    )
 
 
 class _Trial:
@@ -189,6 +208,8 @@ class _Trial:
             self.log(f"{label} begins, seed {self.job.seed}")
             return self.finish(self.compress())
         except Exception as error:
+            if _no_place(error, self.folder):
+                raise
             self.log(traceback.format_exc().rstrip())
             status, message = _failure(error)
             if status is Status.OUT_OF_MEMORY and torch.cuda.is_available():
@@ -297,6 +318,15 @@ def _write_history(path: Path, history: Sequence[StepRecord]) -> None:
     writer.writerow(field.name for field in dataclasses.fields(StepRecord))
     writer.writerows(dataclasses.astuple(record) for record in history)
     atomic.write_text(path, table.getvalue())
+
+
+def _no_place(error: Exception, folder: Path) -> bool:
+    """Whether an error is that a trial's folder cannot be written."""
+    if not isinstance(error, OSError):
+        return False
+    if error.errno in (errno.EACCES, errno.EPERM) and error.filename is not None:
+        return Path(str(error.filename)).parent == folder
+    return error.errno in _NO_PLACE
 
 
 def _failure(error: Exception) -> tuple[Status, str]:

@@ -41,6 +41,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a file is what a process killed in the midst of :func:`write_bytes` leaves."""
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left in a folder; nobody may be writing there now."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable, where the system can open a folder."""
     with contextlib.suppress(OSError):

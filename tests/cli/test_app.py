@@ -2,7 +2,7 @@ import subprocess
 
 import pytest
 
-COMMANDS = ["search", "resume", "report", "best", "compress", "space", "list"]
+COMMANDS = ["search", "resume", "report", "best", "dashboard", "compress", "space", "list"]
 
 
 def test_help_names_the_commands(run):

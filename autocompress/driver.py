@@ -63,7 +63,7 @@ class Driver:
         precheck: Precheck = lambda pending: None,
         judge: Judge = lambda record: record,
         halver: Halver | None = None,
-        enough: Enough = lambda records: False,
+        enough: Enough | None = None,
     ) -> None:
         self.study = study
         self.executor = executor
@@ -109,7 +109,7 @@ class Driver:
         waiting = sum(len(twins) for twins in self._twins.values())
         if self.tally.spent + len(self._running) + waiting >= self.tally.total:
             return False
-        return not self.enough(self.study.records())
+        return self.enough is None or not self.enough(self.study.records())
 
     def _dispatch(self, pending: PendingTrial) -> None:
         """Answer a trial if that is possible without running it, and else have it run."""

@@ -19,6 +19,10 @@ _WAIT = 60
 """How long to wait for another process that is writing, seconds."""
 
 
+_ANSWER = 10
+"""How long to wait for a server's first answer, seconds."""
+
+
 class _Batch(Session):
     """A session that can put off committing, so that many writes are one transaction.
 
@@ -57,11 +61,10 @@ class Database(RDBStorage):
 
     def __init__(self, url: str) -> None:
         sqlite = url.startswith("sqlite")
-        arguments: dict[str, Any] = {"connect_args": {"timeout": _WAIT}} if sqlite else {}
         try:
-            super().__init__(url, engine_kwargs=arguments)
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
-            raise RunError(f"the database {url} cannot be opened: {_line(error)}") from None
+            super().__init__(url, engine_kwargs=_arguments(url))
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, TypeError) as error:
+            raise RunError(f"the database {shown(url)} cannot be opened: {_line(error)}") from None
         if sqlite:
             self.engine.dispose()  # the connections made before the settings below
             sqlalchemy.event.listen(self.engine, "connect", _prepare)
@@ -107,10 +110,10 @@ class Database(RDBStorage):
             yield
             session.held = False
             if session.failed:
-                raise RunError(f"{self.url}: another process is writing to the same study")
+                raise RunError(f"{shown(self.url)}: another process is writing to the same study")
             session.commit()
         except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
-            raise RunError(f"{self.url} cannot be written: {_line(error)}") from None
+            raise RunError(f"{shown(self.url)} cannot be written: {_line(error)}") from None
         finally:
             session.held = False
             session.rollback()
@@ -120,6 +123,23 @@ class Database(RDBStorage):
         if self.engine.dialect.name == "sqlite":
             level = "FULL" if durable else "NORMAL"
             session.connection().exec_driver_sql(f"PRAGMA synchronous={level}")
+
+
+def shown(url: str) -> str:
+    """Return a database's URL as it may be shown: without its password."""
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return url
+
+
+def _arguments(url: str) -> dict[str, Any]:
+    """Return what a kind of database is opened with, so that none is waited for without end."""
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": _WAIT}}
+    if url.startswith(("postgresql", "mysql")):
+        return {"connect_args": {"connect_timeout": _ANSWER}, "pool_pre_ping": True}
+    return {}
 
 
 def read_only(url: str) -> RDBStorage:

@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 
 from autocompress.compression.extension import extensions
 from autocompress.errors import RunError
-from autocompress.explore.database import Database
+from autocompress.explore.database import Database, shown
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.space import SearchSpace
 
@@ -152,9 +152,9 @@ def load(folder: Path, database: Database) -> tuple[int, Setup]:
     name = wanted if wanted in names or len(names) != 1 else names[0]
     if name not in names:
         known = f"; there are {', '.join(names)}" if names else ""
-        raise RunError(f"{database.url} holds no study {name!r}{known}")
+        raise RunError(f"{shown(database.url)} holds no study {name!r}{known}")
     study_id = database.get_study_id_from_name(name)
     data = database.get_study_user_attrs(study_id).get(_KEY)
     if not isinstance(data, dict):
-        raise RunError(f"the study in {database.url} was not made by autocompress")
+        raise RunError(f"the study in {shown(database.url)} was not made by autocompress")
     return study_id, Setup.from_dict(data, where=str(folder))

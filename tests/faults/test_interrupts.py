@@ -1,0 +1,78 @@
+"""Ctrl-C: stops soon, whatever is going on, and the second one at once."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+# what is slow to stop, and does not want to
+SCRIPT = """
+import sys, time
+from pathlib import Path
+import click
+from autocompress.cli.guard import interruptible
+
+def slow():
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            time.sleep(1)
+        except KeyboardInterrupt:
+            pass
+
+try:
+    with interruptible(Path("runs/x"), lambda: sys.argv[1] == "begun"):
+        try:
+            print("on", flush=True)
+            time.sleep(60)
+        finally:
+            if sys.argv[2] == "slow":
+                slow()
+except click.exceptions.Exit as end:
+    sys.exit(end.exit_code)
+"""
+
+
+def start(*arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a background job ignores SIGINT, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout.readline() == "on\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_one_says_how_to_go_on(number):
+    process = start("begun", "quick")
+    process.send_signal(number)
+    assert process.communicate(timeout=30)[1] == (
+        "\ninterrupted; go on with: autocompress resume runs/x\n"
+    )
+    assert process.returncode == 130
+
+
+def test_what_does_not_stop_is_left_as_it_is_after_four_seconds():
+    process = start("none", "slow")
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    assert process.communicate(timeout=30)[1] == "\ninterrupted; nothing was begun\n"
+    assert process.returncode == 130
+    assert 3 < time.monotonic() - began < 15  # 4, and what a busy machine adds
+
+
+def test_the_second_one_ends_it_at_once():
+    process = start("begun", "slow")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    assert "go on with" in process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert time.monotonic() - began < 3

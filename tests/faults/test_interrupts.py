@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import sys, time
 from pathlib import Path
-import click
+import typer
 from autocompress.cli.guard import interruptible
 
 def slow():
@@ -30,7 +30,7 @@ try:
         finally:
             if sys.argv[2] == "slow":
                 slow()
-except click.exceptions.Exit as end:
+except typer.Exit as end:
     sys.exit(end.exit_code)
 """
 

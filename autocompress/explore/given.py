@@ -13,7 +13,6 @@ from torch import nn
 from autocompress import yamlio
 from autocompress.compression import Compression, Dense, to_dict
 from autocompress.compression.base import Shapes, shapes_of
-from autocompress.compression.extension import extensions
 from autocompress.errors import AutocompressError, ConfigError
 from autocompress.explore.choosers import Fixed
 from autocompress.explore.inversion import Match, Misfit, difference, match
@@ -34,7 +33,7 @@ Given = str | Path | Mapping[str, Any]
 def read_given(item: Given, where: str) -> tuple[dict[str, Any], str]:
     """Return a plan's YAML data, and what to call it in messages.
 
-    Schemes of other packages that it names (``module:Class``) are imported.
+    Nothing is imported for it: another package's scheme is known if the space has it.
 
     Args:
         item: A file's path, or its content.
@@ -43,12 +42,9 @@ def read_given(item: Given, where: str) -> tuple[dict[str, Any], str]:
     Raises:
         ConfigError, SchemeError: it cannot be read.
     """
-    if not isinstance(item, Mapping):
-        data, where = yamlio.load(item), os.fspath(item)
-    else:
-        data = dict(item)
-    extensions.allow_in(data, where=where)
-    return data, where
+    if isinstance(item, Mapping):
+        return dict(item), where
+    return yamlio.load(item), os.fspath(item)
 
 
 def given_seeds(space: SearchSpace, model: nn.Module, items: Iterable[Given]) -> list[Seed]:

@@ -1,9 +1,11 @@
+import sys
+
 import numpy as np
 import pytest
 
 from autocompress import yamlio
 from autocompress.compression import LowRank, Prune
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, SchemeError
 from autocompress.explore.choosers import Random
 from autocompress.explore.given import given_seeds, invert
 from autocompress.explore.sensible import sensible_recipe
@@ -132,3 +134,10 @@ def test_equal_plans_are_tried_once():
     data = Candidate(plan(fc1=LowRank(3)), LC()).to_dict()
     found = given_seeds(space(VARIED), NET, [data, data])
     assert len(found) == 1
+
+
+def test_a_plan_is_no_reason_to_import_code():
+    data = {"tasks": [{"name": "a", "params": "fc1.weight", "compression": {"scheme": "this:S"}}]}
+    with pytest.raises(SchemeError, match=r"seeds\[0\].*code of another package"):
+        given_seeds(space(VARIED), NET, [data])
+    assert "this" not in sys.modules

@@ -143,7 +143,7 @@ class LocalExecutor:
             self._processes[number] = heard["process"]
         elif "step" in heard:
             record = StepRecord(**heard["step"])
-            if self._waits:
+            if self._waits and number in self._processes:  # not a late word of a killed worker
                 self._unanswered.append((self._processes[number], record.step))
             if record.step <= self._reached.get(number, -1):  # told before its worker was killed
                 return []

@@ -8,12 +8,17 @@ from typing import Any
 
 import sqlalchemy
 import sqlalchemy.exc
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from autocompress.errors import RunError
+
+try:
+    from optuna.storages._rdb.models import TrialParamModel
+except ImportError:  # it is Optuna's own affair where that is
+    TrialParamModel = None  # type: ignore[assignment,misc]
 
 _WAIT = 60
 """How long to wait for another process that is writing, seconds."""
@@ -79,8 +84,15 @@ class Database(RDBStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None = None,
     ) -> None:
-        # Optuna would look up each parameter's distribution in earlier trials, where here all come
-        # from one search space, and write each by itself. Without this method: slower, no more.
+        # Optuna would look up the trial, which is new here, and each parameter's distribution in
+        # earlier trials, where all come from one search space, and write each by itself. Without
+        # this method: slower, no more.
+        if TrialParamModel is not None and isinstance(session, _Batch) and session.held:
+            values: dict[str, Any] = {"trial_id": trial_id, "param_name": param_name}
+            text = distribution_to_json(distribution)
+            values |= {"param_value": param_value_internal, "distribution_json": text}
+            session.add(TrialParamModel(**values))
+            return
         with session.no_autoflush:
             super()._set_trial_param_without_commit(
                 session,
@@ -118,6 +130,18 @@ class Database(RDBStorage):
             session.held = False
             session.rollback()
             session.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Tell what goes wrong while it is read in one line.
+
+        Raises:
+            RunError: it is damaged, locked, or does not answer.
+        """
+        try:
+            yield
+        except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
+            raise RunError(f"{shown(self.url)} cannot be read: {_line(error)}") from None
 
     def _wait_for_disk(self, session: Session, durable: bool) -> None:
         if self.engine.dialect.name == "sqlite":

@@ -53,15 +53,16 @@ class Mirror:
     def reload(self) -> None:
         """Read everything again from the database."""
         self._memory = InMemoryStorage()
+        with self._database.reading():
+            directions = self._database.get_study_directions(self._study_id)
+            stored = self._database.get_all_trials(self._study_id, deepcopy=False)
+            queue = self._queue()
         self._study = optuna.create_study(
-            storage=self._memory,
-            sampler=self._sampler,
-            directions=self._database.get_study_directions(self._study_id),
+            storage=self._memory, sampler=self._sampler, directions=directions
         )
-        stored = self._database.get_all_trials(self._study_id, deepcopy=False)
         for trial in stored:
             self._study.add_trial(trial)
-        for number, seed in sorted(self._queue().items()):
+        for number, seed in sorted(queue.items()):
             if number >= len(stored):
                 self._study.enqueue_trial(seed["params"], user_attrs=seed["attrs"])
         self._stale = False
@@ -91,7 +92,8 @@ class Mirror:
             number = len(self._study.get_trials(deepcopy=False))
             queue = self._queue() | {number: {"params": dict(params), "attrs": dict(attrs)}}
             stored = {str(key): value for key, value in queue.items()}
-            self._database.set_study_user_attr(self._study_id, QUEUE, stored)
+            with self._database.transaction():
+                self._database.set_study_user_attr(self._study_id, QUEUE, stored)
             self._study.enqueue_trial(dict(params), user_attrs=dict(attrs))
 
     def _queue(self) -> dict[int, dict[str, Any]]:

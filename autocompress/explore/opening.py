@@ -147,14 +147,16 @@ def load(folder: Path, database: Database) -> tuple[int, Setup]:
     Raises:
         RunError: there is none, or none of ours.
     """
-    names = optuna.get_all_study_names(database)
+    with database.reading():
+        names = optuna.get_all_study_names(database)
     wanted = folder.resolve().name
     name = wanted if wanted in names or len(names) != 1 else names[0]
     if name not in names:
         known = f"; there are {', '.join(names)}" if names else ""
         raise RunError(f"{shown(database.url)} holds no study {name!r}{known}")
-    study_id = database.get_study_id_from_name(name)
-    data = database.get_study_user_attrs(study_id).get(_KEY)
+    with database.reading():
+        study_id = database.get_study_id_from_name(name)
+        data = database.get_study_user_attrs(study_id).get(_KEY)
     if not isinstance(data, dict):
         raise RunError(f"the study in {shown(database.url)} was not made by autocompress")
     return study_id, Setup.from_dict(data, where=str(folder))

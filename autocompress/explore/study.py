@@ -317,14 +317,16 @@ class Study:
 
     def set_note(self, key: str, value: Any) -> None:
         """Remember a JSON value that belongs to the run, such as its hardware."""
-        self._database.set_study_user_attr(self._study_id, f"{_NOTE}{key}", value)
+        with self._database.transaction():
+            self._database.set_study_user_attr(self._study_id, f"{_NOTE}{key}", value)
 
     def note(self, key: str) -> Any:
         """Return what was remembered under a key, or None."""
         return self._notes().get(key)
 
     def _notes(self) -> dict[str, Any]:
-        attrs = self._database.get_study_user_attrs(self._study_id)
+        with self._database.reading():
+            attrs = self._database.get_study_user_attrs(self._study_id)
         return {k.removeprefix(_NOTE): v for k, v in attrs.items() if k.startswith(_NOTE)}
 
     def close(self) -> None:

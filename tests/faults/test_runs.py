@@ -107,6 +107,7 @@ def test_code_named_by_somebody_elses_run_is_not_run_unless_allowed(tmp_path, mo
     values = {
         "model": "theirs:make" if place == "model" else "digits-cnn",
         "data": "digits",
+        "metrics": [],
         "space": "space.yaml" if place == "file" else space,
         "resolved": {"format": "autocompress-run/1"},
     }
@@ -143,6 +144,16 @@ def test_a_study_with_such_a_path_is_refused_as_a_whole(tmp_path):
     base.close()
     with Study.load(tmp_path / "run") as study, pytest.raises(RunError, match="inside the run"):
         study.front()
+
+
+def test_a_damaged_database_is_one_clear_error(tmp_path):
+    search(toy(tmp_path / "run")).close()
+    file = tmp_path / "run" / "study.db"
+    whole = file.read_bytes()
+    for share in (0.1, 0.5, 0.9):
+        file.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(RunError, match=r"study\.db cannot be (read|opened): "):
+            Study.load(tmp_path / "run").records()
 
 
 def test_a_storage_that_does_not_answer_is_one_clear_error(tmp_path):

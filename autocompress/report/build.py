@@ -20,6 +20,14 @@ from autocompress.report.curves import hypervolume_curve, mu_curves
 from autocompress.report.html import Picture, page
 from autocompress.report.pareto import pareto
 from autocompress.report.pareto_info import TRIAL, pairs
+from autocompress.report.proposals import (
+    calibrate,
+    calibration_frame,
+    calibration_plot,
+    calibration_text,
+    origin_frame,
+    origin_text,
+)
 from autocompress.report.style import render
 from autocompress.report.tables import (
     front_frame,
@@ -31,6 +39,8 @@ from autocompress.report.tables import (
     text_of,
     trials_frame,
 )
+from autocompress.sensitivity.calibration import Calibration
+from autocompress.sensitivity.planning import NOTE
 from autocompress.storage import atomic
 
 if TYPE_CHECKING:
@@ -79,6 +89,10 @@ class StudyLike(Protocol):
         """Return runs of trials under other seeds, by trial number."""
         ...
 
+    def note(self, key: str) -> Any:
+        """Return what was remembered under a key, or None."""
+        ...
+
 
 @dataclass(frozen=True)
 class ReportPaths:
@@ -91,6 +105,7 @@ class ReportPaths:
         front_md: The front for people, Markdown.
         front_tex: The front for a paper, LaTeX.
         trials_csv: All trials as numbers.
+        origins_csv: Who proposed how many trials, and how many of the front.
         figures: Every figure's files: PNG, PDF, SVG.
         problems: What could not be done, one line each; it is on the page too.
     """
@@ -101,6 +116,7 @@ class ReportPaths:
     front_md: Path
     front_tex: Path
     trials_csv: Path
+    origins_csv: Path
     figures: tuple[Path, ...]
     problems: tuple[str, ...]
 
@@ -132,7 +148,7 @@ def build_report(
     folder.mkdir(parents=True, exist_ok=True)
     front = Front.from_records(study.records(), study.objectives, dict(study.reference))
     front = front.with_repeats(study.repeats())
-    plots = 2 + len(pairs(front))
+    plots = 3 + len(pairs(front))
     total = len(front) + plots + 1
 
     def tell(done: int, what: str) -> None:
@@ -140,6 +156,7 @@ def build_report(
             progress(done, total, what)
 
     problems: list[str] = []
+    calibration = _calibration(study, front, problems)
     tested: dict[int, float] = {}
     for done, record in enumerate(front):
         tell(done, f"test accuracy of trial {record.number}")
@@ -148,14 +165,20 @@ def build_report(
             tested[record.number] = value
     pictures: list[Picture] = []
     written: list[Path] = []
-    for done, (name, caption, figure) in enumerate(_figures(study, front, tested), len(front)):
+    figures = _figures(study, front, tested, calibration)
+    for done, (name, caption, figure) in enumerate(figures, len(front)):
         tell(done, f"plot {name}")
         pictures.append(Picture(name, caption, _write_figure(figure, folder / name, written)))
     tell(total - 1, "tables and page")
     tables = _write_tables(front, tested, folder)
+    others: list[Path] = []
+    if calibration is not None:
+        others.append(folder / "calibration.csv")
+        atomic.write_text(others[-1], calibration_frame(calibration).to_csv(index=False))
     found = study.found()
     answer = None if found is None else folder / "answer.json"
     if found is not None and answer is not None:
+        others.append(answer)
         atomic.write_text(answer, json.dumps(found.to_dict(), indent=2) + "\n")
     text = page(
         front,
@@ -164,12 +187,22 @@ def build_report(
         pictures=pictures,
         run=_sweep(study, problems),
         problems=problems,
-        files=[path.name for path in (*tables, *([answer] if answer else []))],
+        files=[path.name for path in (*tables, *others)],
         found=found,
+        foretold="" if calibration is None else calibration_text(calibration),
     )
     atomic.write_text(folder / "index.html", text)
     tell(total, "done")
     return ReportPaths(folder, folder / "index.html", *tables, tuple(written), tuple(problems))
+
+
+def _calibration(study: StudyLike, front: Front, problems: list[str]) -> Calibration | None:
+    """Return how well the study's sensitivities foretold its trials, if it has any."""
+    try:
+        return calibrate(study.note(NOTE), front)
+    except (AutocompressError, KeyError, TypeError, ValueError) as error:
+        problems.append(f"the sensitivities kept with the study cannot be read: {error}")
+        return None
 
 
 def _tested(
@@ -195,7 +228,10 @@ def _tested(
 
 
 def _figures(
-    study: StudyLike, front: Front, tested: Mapping[int, float]
+    study: StudyLike,
+    front: Front,
+    tested: Mapping[int, float],
+    calibration: Calibration | None,
 ) -> Iterator[tuple[str, str, Figure]]:
     """Draw one figure after the other: name, caption, figure."""
     for position, (x, y) in enumerate(pairs(front)):
@@ -203,6 +239,12 @@ def _figures(
         yield name, _caption(front, x, y, tested), pareto(front, x, y, test=tested)
     caption = "Hypervolume of all trials so far, against the trial number."
     yield "hypervolume", caption, hypervolume_curve(front.considered, front.objectives)
+    if calibration is not None:
+        caption = (
+            "The guess that the search began with: the sum of what each layer's compression costs "
+            "by itself, and the validation loss of the trained trial."
+        )
+        yield "calibration", caption, calibration_plot(calibration)
     histories = _histories(study, front)
     if histories:
         caption = (
@@ -218,6 +260,8 @@ def _caption(front: Front, x: str, y: str, tested: Mapping[int, float]) -> str:
         text = f"{vertical.capitalize()} of every trial; the line is the best so far."
     else:
         text = f"{vertical.capitalize()} against {heading(front.objectives[x])}."
+    if (x, y) == pairs(front)[0] and (whose := origin_text(front)):
+        text += f" The front by origin: {whose}."
     if len(front.objectives.items) > 2:
         text += (
             f" Filled: the front of all {len(front.objectives.items)} objectives; the line joins "
@@ -264,17 +308,18 @@ def _write_figure(figure: Figure, stem: Path, written: list[Path]) -> bytes:
 
 def _write_tables(
     front: Front, tested: Mapping[int, float], folder: Path
-) -> tuple[Path, Path, Path, Path]:
+) -> tuple[Path, Path, Path, Path, Path]:
     contents: Sequence[tuple[str, str]] = (
         ("front.csv", front_frame(front, tested).to_csv(index=False)),
         ("front.md", markdown(front_table(front, tested, plans=text_of))),
         ("front.tex", tex(front_table(front, tested, plans=summary_of))),
         ("trials.csv", trials_frame(front).to_csv(index=False)),
+        ("origins.csv", origin_frame(front).to_csv(index=False)),
     )
     for name, text in contents:
         atomic.write_text(folder / name, text)
-    csv, md, latex, trials = (folder / name for name, _ in contents)
-    return csv, md, latex, trials
+    csv, md, latex, trials, origins = (folder / name for name, _ in contents)
+    return csv, md, latex, trials, origins
 
 
 def _sweep(study: StudyLike, problems: list[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from autocompress.analysis.saving import saved_text
 from autocompress.analysis.text import plan_text
 from autocompress.analysis.units import format_value
 from autocompress.report.css import CSS
+from autocompress.report.proposals import origin_table
 from autocompress.report.style import FORMATS
 from autocompress.report.tables import Table, front_table, text_of
 
@@ -42,6 +43,7 @@ def page(
     problems: Sequence[str] = (),
     files: Sequence[str] = (),
     found: Found | None = None,
+    foretold: str = "",
 ) -> str:
     """Return the page, HTML 5.
 
@@ -54,6 +56,7 @@ def page(
         problems: What went wrong while the report was made.
         files: Names of the files beside the page, to link to.
         found: What a search for a target has found.
+        foretold: How well sensitivities foretold the trials, a sentence.
     """
     sections = [
         _head(front, name, run),
@@ -62,6 +65,7 @@ def page(
         _section("Target", _target(found, test)),
         _section("Plots", "".join(map(_figure, pictures)), "figures"),
         _section("Front", _front(front, test)),
+        _section("Proposals", _proposals(front, foretold)),
         _section("Objectives", _objectives(front)),
         _section("All trials", _statuses(front)),
         _section("Run", _run(run, files)),
@@ -174,6 +178,13 @@ def _front(front: Front, test: Mapping[int, float]) -> str:
     more = f"<p>{hidden} more rows are in front.csv.</p>" if hidden else ""
     knee = front.knee()
     return text + _table(shown, mark=str(knee.number) if knee else "") + more
+
+
+def _proposals(front: Front, foretold: str) -> str:
+    if not front.considered:
+        return ""
+    text = _table(origin_table(front))
+    return text + (f"<p>{html.escape(foretold)}</p>" if foretold else "")
 
 
 def _objectives(front: Front) -> str:

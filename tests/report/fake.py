@@ -30,13 +30,16 @@ class FakeStudy:
 
     def __init__(self, path: Path, records: list[TrialRecord], objectives: Objectives = TWO):
         self.path, self.objectives, self.reference = path, objectives, dict(REFERENCE)
-        self._records, self._test = records, {}
+        self._records, self._test, self.notes = records, {}, {}
 
     def records(self) -> list[TrialRecord]:
         return list(self._records)
 
     def found(self):
         return None
+
+    def note(self, key: str):
+        return self.notes.get(key)
 
     def repeats(self) -> dict:
         return {}

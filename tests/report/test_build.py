@@ -39,7 +39,8 @@ def test_everything_of_the_design_is_there(tmp_path, real_pictures):
     paths = build_report(study, tmp_path / "run" / "report", test=accuracy_of)
     names = {path.name for path in paths.folder.iterdir()}
     plots = {f"{n}.{k}" for n in ("pareto", "hypervolume", "steps") for k in ("png", "pdf", "svg")}
-    assert names == {"index.html", "front.csv", "front.md", "front.tex", "trials.csv"} | plots
+    tables = {"front.csv", "front.md", "front.tex", "trials.csv", "origins.csv"}
+    assert names == {"index.html"} | tables | plots
     assert {path.name for path in paths.figures} == plots
     assert paths.problems == ()
     assert set(pd.read_csv(paths.front_csv)["number"]) == front_numbers(study)

@@ -18,6 +18,7 @@ from autocompress.catalog import OBJECTIVES, find
 from autocompress.compression.extension import extensions
 from autocompress.data import Data
 from autocompress.errors import ConfigError
+from autocompress.executors.ray.settings import RaySettings
 from autocompress.explore.given import read_given
 from autocompress.explore.halving import Halving
 from autocompress.explore.objectives import Objectives
@@ -77,6 +78,10 @@ class Sweep(Settings):
             False for never.
         timeout: Seconds a trial may take; None for no limit. Needs jobs of at least 1.
         threads: CPU threads of each trial.
+        executor: Where trials run: ``"local"`` in worker processes of this machine, ``"ray"`` on a
+            Ray cluster. A run may go on under another.
+        ray: The cluster, and what each trial is given there, see
+            :class:`~autocompress.executors.ray.settings.RaySettings`.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA if there is one.
         limits: Hard limits by metric, such as ``{bytes: 20KB, accuracy: 95%}``: at most this for
             what is minimized, at least for what is maximized. Limits on what is known before any
@@ -106,6 +111,8 @@ class Sweep(Settings):
     halving: Halving | None = None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     threads: PositiveInt = 1
+    executor: Literal["local", "ray"] = "local"
+    ray: RaySettings = RaySettings()
     device: str = "auto"
     limits: dict[str, float] = Field(default_factory=dict)
     latency: LatencySettings = LatencySettings()
@@ -163,6 +170,16 @@ class Sweep(Settings):
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError("this machine (or this torch) has no CUDA device")
         return value
+
+    @model_validator(mode="after")
+    def _gpus_of_ray(self) -> Self:
+        asked = self.device.startswith("cuda")
+        if self.executor == "ray" and asked and self.ray.gpus_per_trial == 0:
+            raise ConfigError(
+                f"device = {self.device!r}: on Ray a trial has no GPU unless ray.gpus_per_trial "
+                f"(--gpus-per-trial) says so, such as 0.25 for four trials on each"
+            )
+        return self
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:

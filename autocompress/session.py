@@ -168,9 +168,11 @@ class Session:
         result = compress(self.model, Plan([]), Direct(), self.data)
         return self.context.measure(self.metrics, result)
 
-    def executor(self) -> Executor:
-        """Return where the trials run."""
+    def executor(self, study: Study | None = None) -> Executor:
+        """Return where trials run; on a cluster only those of a study."""
         sweep = self.sweep
+        if sweep.executor == "ray" and study is not None:
+            return self.ray_executor(study)
         if sweep.jobs == 0:
             return SerialExecutor(self.context)
         return LocalExecutor(
@@ -181,12 +183,38 @@ class Session:
             waits=sweep.halving is not None,
         )
 
+    def ray_executor(self, study: Study) -> Executor:
+        """Return a Ray cluster to run trials on."""
+        from autocompress.executors.ray.make import make_executor
+
+        sweep = self.sweep
+        address = sweep.ray.address
+        self.observer.phase(f"connecting to Ray at {address}" if address else "starting Ray")
+        return make_executor(
+            self.context,
+            study,
+            sweep.ray,
+            jobs=sweep.jobs,
+            threads=sweep.threads,
+            timeout=sweep.timeout,
+            waits=sweep.halving is not None,
+        )
+
+    def take_home(self, study: Study) -> None:
+        """Fetch what trials that were interrupted on a cluster left in its storage."""
+        if study.note("storage") is not None:
+            from autocompress.executors.ray.make import take_home
+
+            self.observer.phase("fetching the states of interrupted trials")
+            take_home(study)
+
     def drive(self, study: Study) -> None:
         """Run the trials."""
         study.excess = self.limits.excess
         study.proposer = self.proposer(study)
         enough = self.prepare_target(study)
-        with self.executor() as executor:
+        self.take_home(study)
+        with self.executor(study) as executor:
             driver = Driver(
                 study,
                 executor,

@@ -74,6 +74,8 @@ def resume(
     jobs: int | None = None,
     timeout: float | None = None,
     repeats: int | None = None,
+    executor: str | None = None,
+    ray: Mapping[str, Any] | None = None,
     allow: Iterable[str] = (),
     observer: Observer | None = None,
 ) -> Study:
@@ -89,6 +91,8 @@ def resume(
         jobs: Another number of trials at a time.
         timeout: Another limit on a trial's seconds.
         repeats: Another number of seeds for the trials on and near the front.
+        executor: Another place to run trials: ``"local"`` or ``"ray"``.
+        ray: Other settings of the Ray cluster, such as ``{"address": "auto"}``.
         allow: Code that the run names and that may be imported, as ``module:name``.
         observer: Who is told how it goes on.
 
@@ -110,7 +114,9 @@ def resume(
         "jobs": jobs,
         "timeout": timeout,
         "repeats": repeats,
+        "executor": executor,
         "out": str(run.path),
+        **{f"ray.{key}": value for key, value in (ray or {}).items()},
     }
     asked = {key: value for key, value in changes.items() if value is not None}
     return search(Sweep.from_dict(values, asked, where=str(run.sweep)), observer=observer)

@@ -14,6 +14,35 @@ from autocompress.cli.inspect import Allow
 if TYPE_CHECKING:
     from autocompress.explore.study import Study
 
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        help="Where trials run: local, or ray for a cluster (pip install 'autocompress\\[ray]') "
+        "\\[local]"
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="With --executor ray: HOST:PORT of the cluster's head, or auto on one of its machines "
+        "\\[a Ray of this machine's own]"
+    ),
+]
+Cpus = Annotated[float | None, typer.Option(help="Ray: CPUs of each trial \\[1]")]
+Gpus = Annotated[
+    float | None,
+    typer.Option(help="Ray: GPUs of each trial; a fraction has trials share one \\[0]"),
+]
+MaxConcurrent = Annotated[
+    int | None, typer.Option(help="Ray: trials at a time \\[what the cluster holds]")
+]
+StoragePath = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray: folder or URI (s3://...) that all machines reach, where the run's folder is "
+        "not seen by all."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 
@@ -85,6 +114,12 @@ def search(
     timeout: Annotated[float | None, typer.Option(help="Seconds a trial may take.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of each trial \\[1]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto \\[auto]")] = None,
+    executor: Executor = None,
+    address: Address = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: MaxConcurrent = None,
+    storage_path: StoragePath = None,
     continuation: Annotated[
         bool | None,
         typer.Option(
@@ -153,6 +188,12 @@ def search(
         "timeout": timeout,
         "threads": threads,
         "device": device,
+        "executor": executor,
+        "ray.address": address,
+        "ray.cpus_per_trial": cpus_per_trial,
+        "ray.gpus_per_trial": gpus_per_trial,
+        "ray.max_concurrent": max_concurrent,
+        "ray.storage_path": storage_path,
         "continuation": continuation,
         "repeats": repeats,
         "seeds": [str(path) for path in seed_plan or ()] or None,
@@ -186,6 +227,12 @@ def resume(
         int | None,
         typer.Option(help="Another number of seeds for the trials on and near the front."),
     ] = None,
+    executor: Executor = None,
+    address: Address = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: MaxConcurrent = None,
+    storage_path: StoragePath = None,
     allow: Allow = None,
     quiet: Quiet = False,
 ) -> None:
@@ -195,9 +242,17 @@ def resume(
 
     * autocompress resume runs/mnist
     * autocompress resume runs/mnist --trials 200
+    * autocompress resume runs/mnist --executor ray --address auto --gpus-per-trial 0.25
     """
     from autocompress.sweep import resume as go_on
 
+    cluster = {
+        "address": address,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+        "max_concurrent": max_concurrent,
+        "storage_path": storage_path,
+    }
     with interruptible(run, lambda: True):
         study = go_on(
             run,
@@ -205,6 +260,8 @@ def resume(
             jobs=jobs,
             timeout=timeout,
             repeats=repeats,
+            executor=executor,
+            ray={key: value for key, value in cluster.items() if value is not None},
             allow=allow or (),
             observer=_observer(quiet),
         )

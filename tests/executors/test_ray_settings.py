@@ -1,0 +1,49 @@
+import socket
+import sys
+
+import pytest
+
+from autocompress.errors import ConfigError, ExecutorError, MissingExtra
+from autocompress.executors.ray.cluster import check_fit, load_ray, reach
+from autocompress.executors.ray.settings import RaySettings
+
+NODES = [{"CPU": 4.0, "GPU": 2.0}, {"CPU": 16.0}]
+
+
+def test_without_ray_one_error_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'autocompress\[ray\]'"):
+        load_ray()
+
+
+def test_an_address_nobody_listens_at_is_told_within_seconds():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ExecutorError, match=f"{address}.*no Ray cluster answers there"):
+            reach(address)
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://head:8265"])
+def test_what_is_no_address_of_a_head_is_refused(address):
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        reach(address)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gpus_per_trial": 4}, "gpus_per_trial = 4: no node of the cluster has more than 2 GPUs"),
+        ({"cpus_per_trial": 32}, "cpus_per_trial = 32: no node .* more than 16 CPUs"),
+        ({"cpus_per_trial": 8, "gpus_per_trial": 1}, "8 CPUs and 1 GPUs at once"),
+        ({"latency_on": "stopwatch"}, "latency_on = 'stopwatch': no node"),
+    ],
+)
+def test_a_trial_that_fits_no_node_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        check_fit(RaySettings(**settings), NODES)
+
+
+def test_a_trial_that_fits_some_node_is_fine():
+    check_fit(RaySettings(gpus_per_trial=0.25), NODES)
+    check_fit(RaySettings(latency_on="stopwatch"), [*NODES, {"CPU": 1.0, "stopwatch": 1.0}])

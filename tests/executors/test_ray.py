@@ -1,5 +1,6 @@
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -74,9 +75,8 @@ def job(number, runs, act=""):
 @pytest.mark.slow
 class TestRayExecutor(ExecutorContract):
     def make(self, context, workers):
-        # jobs' folders may be anywhere on one machine
         settings = RaySettings(max_concurrent=workers, cpus_per_trial=0.5)
-        made = RayExecutor(context, Path("/"), settings)
+        made = RayExecutor(context, Path(tempfile.gettempdir()), settings)
         made.warm_up(WAIT)
         return made
 

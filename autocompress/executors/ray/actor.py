@@ -47,6 +47,7 @@ class Worker:
         self._waits = waits
         self._storage = storage
         self._scratch: Path | None = None
+        self._saved: dict[Path, int] = {}  # when files were written that are stored
         self._changed = threading.Condition()
         self._news: list[Message] = []
         self._told = self._handed = self._heard = 0  # messages so far
@@ -176,12 +177,16 @@ class Worker:
         if self._storage is None:
             return
         for file in files:
-            if (folder / file).exists():
-                self._storage.put(folder / file, f"{name}/{file}")
+            path = folder / file
+            written = path.stat().st_mtime_ns if path.exists() else None
+            if written is not None and written != self._saved.get(path):
+                self._storage.put(path, f"{name}/{file}")
+                self._saved[path] = written
 
     def _leave(self) -> None:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
+            self._saved.clear()
             self._scratch = None
 
 

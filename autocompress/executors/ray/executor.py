@@ -136,6 +136,9 @@ class RayExecutor:
 
     def poll(self, timeout: float) -> list[Event]:
         events: list[Event] = []
+        for slot in self._slots:
+            if slot.task is not None and slot.reply is None:
+                slot.listen()  # only now: whatever it told before has been dealt with
         by_reply = {slot.reply: slot for slot in self._slots if slot.reply is not None}
         if by_reply:
             ready, _ = self._ray.wait(
@@ -240,8 +243,6 @@ class RayExecutor:
         for message in said:
             events += self._message(slot, message)
         slot.reply = None
-        if slot.task is not None:
-            slot.listen()
         return events
 
     def _greeted(self, slot: Slot, place: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ from autocompress.compression.grids.rows import (
 from autocompress.compression.streams import Packed, Stream
 
 BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
+_SMALL = 2**15  # levels of a tensor that take less time than calls do
 
 
 @final
@@ -85,11 +86,12 @@ class UniformCode(InnerCode):
     def _scaled(self, scale: Tensor) -> Tensors:
         """Decode symmetric levels of one row a tensor: less overhead than with torch."""
         levels, start = self.levels.numpy(), 0
-        values = np.empty(len(levels), np.float32)
+        small = len(levels) <= _SMALL * len(self.shapes)  # then all are converted at once
+        values = levels.astype(np.float32) if small else np.empty(len(levels), np.float32)
         lengths = [length for length in map(numel, self.shapes) if length]
         for length, step in zip(lengths, scale.numpy(), strict=True):
-            some = slice(start, start + length)
-            np.multiply(levels[some], step, out=values[some])
+            some, part = slice(start, start + length), values[start : start + length]
+            np.multiply(part if small else levels[some], step, out=part)
             start += length
         return unflatten(torch.from_numpy(values), self.shapes)
 

@@ -114,9 +114,10 @@ class L1Penalty(Compression):
         threshold = _price(self.alpha, mu)
         index, values = _survivors(weights, norm, threshold, power=1)
         if threshold > 0 and norm is None:
-            # each is beyond the threshold, and the difference never changes sign
+            # each is beyond the threshold, which clipping turns into the threshold with its sign
             shrunk = wide(values)
-            shrunk -= np.copysign(threshold, shrunk)
+            clipped = np.minimum(shrunk, threshold)
+            shrunk -= np.maximum(clipped, -threshold, out=clipped)
             values = torch.from_numpy(shrunk).to(values.device, values.dtype)
         elif threshold > 0 and norm is not None:
             shrunk = np.abs(wide(values))

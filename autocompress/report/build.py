@@ -242,7 +242,8 @@ def _figures(
     if calibration is not None:
         caption = (
             "The guess that the search began with: the sum of what each layer's compression costs "
-            "by itself, and the validation loss of the trained trial."
+            "by itself, and the validation loss of the trained trial. Triangles at the edge: "
+            "foretold to cost next to nothing."
         )
         yield "calibration", caption, calibration_plot(calibration)
     histories = _histories(study, front)

@@ -119,8 +119,8 @@ def calibration_plot(found: Calibration) -> Figure:
         dress_axis(axes, "y", kind="plain", log=bool((actual > 0).all()))
         shown = np.maximum(predicted, least)
         cheap = predicted <= least
-        axes.plot(shown[~cheap], actual[~cheap], "o", color=BLUE, markersize=3.5, alpha=0.8)
-        axes.plot(shown[cheap], actual[cheap], "<", color=GREY, markersize=4, alpha=0.8)
+        axes.plot(shown[~cheap], actual[~cheap], "o", color=BLUE, markersize=4)
+        axes.plot(shown[cheap], actual[cheap], "<", color=GREY, markersize=4)
         axes.set_xlabel("foretold increase of loss, without training")
         axes.set_ylabel("validation loss")
         if math.isfinite(found.spearman):

@@ -13,7 +13,7 @@ from autocompress import graph
 from autocompress.compression.base import Facts
 from autocompress.errors import ModelError
 from autocompress.evaluation import evaluating
-from autocompress.layers import find_layers
+from autocompress.layers import call_shapes, find_layers
 
 
 def find_facts(model: nn.Module, example: Tensor, needs: Collection[str]) -> dict[str, Facts]:
@@ -94,30 +94,15 @@ def _spatial(
     Of a linear layer these are the dimensions between batch and features, such as positions in a
     sequence.
     """
-    seen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    hooks = []
-    for layer in find_layers(model):
-        module = model.get_submodule(layer.name)
-        linear = layer.kind == "linear"
-
-        def record(
-            module: nn.Module,
-            inputs: tuple[Tensor, ...],
-            output: Tensor,
-            name: str = layer.name,
-            linear: bool = linear,
-        ) -> None:
-            del module
-            parts = [tuple(t.shape[1:-1] if linear else t.shape[2:]) for t in (inputs[0], output)]
-            seen.setdefault(name, (parts[0], parts[1]))
-
-        hooks.append(module.register_forward_hook(record))
+    layers = {layer: model.get_submodule(layer.name) for layer in find_layers(model)}
     try:
-        with evaluating(model), torch.no_grad():
-            model(example[:1])
+        with evaluating(model):
+            seen = call_shapes(model, example, list(layers.values()))
     except Exception as error:
         raise ModelError(f"the model cannot run on its example input: {error}") from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return seen
+    found = {}
+    for layer, module in layers.items():
+        if module in seen:
+            inputs, outputs = (s[1:-1] if layer.kind == "linear" else s[2:] for s in seen[module])
+            found[layer.name] = (inputs, outputs)
+    return found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+Shape = tuple[int, ...]
 COMPRESSIBLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -69,3 +72,22 @@ def find_layers(model: nn.Module) -> tuple[LayerInfo, ...]:
             )
         )
     return tuple(layers)
+
+
+def call_shapes(
+    model: nn.Module, example: Tensor, layers: Sequence[nn.Module]
+) -> dict[nn.Module, tuple[Shape, Shape]]:
+    """Return input and output shape of each layer's first call; layers not called are absent."""
+    seen: dict[nn.Module, tuple[Shape, Shape]] = {}
+
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.setdefault(layer, (tuple(inputs[0].shape), tuple(output.shape)))
+
+    hooks = [layer.register_forward_hook(record) for layer in layers]
+    try:
+        with torch.no_grad():
+            model(example[:1])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from autocompress.compression import Code
 from autocompress.compression.factorized.factors import LowRankCode, Pair, from_matrix
+from autocompress.layers import Shape, call_shapes
 from autocompress.plan import Plan
-from autocompress.realize.edit import Shape, call_shapes, owner, replace
+from autocompress.realize.edit import owner, replace
 from autocompress.realize.layers import CONVS, Conv, convolution, linear
 
 

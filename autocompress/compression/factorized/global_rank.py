@@ -25,7 +25,6 @@ from autocompress.compression.factorized.factors import (
     check_conv,
     check_matrices,
     factor_shapes,
-    full_rank,
     make_code,
 )
 from autocompress.compression.factorized.lowrank import (
@@ -37,10 +36,10 @@ from autocompress.compression.factorized.lowrank import (
 from autocompress.compression.factorized.rank_cost import (
     Cost,
     Sites,
+    can_tell,
     find_sites,
     floor,
-    flop_costs,
-    storage_costs,
+    rank_costs,
 )
 from autocompress.compression.factorized.svd import decompose, tails
 from autocompress.compression.weighting import Weighting
@@ -145,17 +144,15 @@ class GlobalRank(Compression):
         return floor(self.budget * sum(cost.dense for cost in costs))
 
     def _costs(self, shapes: Shapes) -> list[Cost]:
-        if self.cost == "parameters":
-            return storage_costs(shapes, self.conv)
-        return flop_costs(shapes, self.conv, self.sites)
+        return rank_costs(shapes, self.conv, self.sites, flops=self.cost == "flops")
 
     def _known_costs(self, shapes: Shapes) -> list[Cost] | None:
         """Return the costs if they can be told now."""
-        blind = self.needs and not self.sites and any(len(shape) > 2 for shape in shapes)
-        return None if blind or any(len(s) < 2 for s in shapes) else self._costs(shapes)
+        known = can_tell(shapes, self.sites, flops=self.cost == "flops")
+        return self._costs(shapes) if known else None
 
     def _least(self, shapes: Shapes, costs: Sequence[Cost]) -> int:
-        ranks = [1 if full_rank(s, self.conv) > 1 else None for s in shapes]
+        ranks = least_ranks(shapes, self.conv)
         return sum(min(c.of(r), c.dense) for c, r in zip(costs, ranks, strict=True))
 
     def check(self, shapes: Shapes) -> None:

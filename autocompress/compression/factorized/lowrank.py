@@ -35,9 +35,9 @@ from autocompress.compression.factorized.factors import (
 from autocompress.compression.factorized.rank_cost import (
     Cost,
     Sites,
+    can_tell,
     find_sites,
-    flop_costs,
-    storage_costs,
+    rank_costs,
 )
 from autocompress.compression.factorized.svd import decompose, tails
 from autocompress.compression.weighting import Covariance, Weighting
@@ -173,15 +173,12 @@ class LowRank(Compression):
         return max(1, round(self.rank_fraction * full_rank(shape, self.conv)))
 
     def _costs(self, shapes: Shapes) -> list[Cost]:
-        if self.flops is None:
-            return storage_costs(shapes, self.conv)
-        return flop_costs(shapes, self.conv, self.sites)
+        return rank_costs(shapes, self.conv, self.sites, flops=self.flops is not None)
 
     def known_ranks(self, shapes: Shapes) -> tuple[int | None, ...] | None:
         """Return the ranks if they can be told now."""
-        matrices = all(len(shape) >= 2 for shape in shapes)
-        blind = self.flops is not None and not self.sites and any(len(s) > 2 for s in shapes)
-        return self._ranks(shapes) if matrices and self.energy is None and not blind else None
+        known = can_tell(shapes, self.sites, flops=self.flops is not None)
+        return self._ranks(shapes) if known and self.energy is None else None
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return factor_shapes(

@@ -78,6 +78,18 @@ def flop_costs(shapes: Shapes, conv: str, sites: Sites) -> list[Cost]:
     return costs
 
 
+def rank_costs(shapes: Shapes, conv: str, sites: Sites, *, flops: bool) -> list[Cost]:
+    """Return what :func:`flop_costs` does, or :func:`storage_costs`."""
+    return flop_costs(shapes, conv, sites) if flops else storage_costs(shapes, conv)
+
+
+def can_tell(shapes: Shapes, sites: Sites, *, flops: bool) -> bool:
+    """Whether :func:`rank_costs` are known: of matrices, and of convolutions' FLOPs if bound."""
+    if any(len(shape) < 2 for shape in shapes):
+        return False
+    return not flops or bool(sites) or all(len(shape) == 2 for shape in shapes)
+
+
 def find_sites(facts: Sequence[Facts], conv: str) -> Sites:
     """Read off how often the factors of each weight are applied.
 

@@ -31,8 +31,7 @@ from autocompress.compression.factorized.rank_cost import (
     Cost,
     Sites,
     find_sites,
-    flop_costs,
-    storage_costs,
+    rank_costs,
 )
 from autocompress.compression.factorized.svd import decompose, tails
 from autocompress.compression.weighting import Weighting
@@ -134,9 +133,7 @@ class RankSelection(Compression):
         return self.alpha * sum(c.of(r) for c, r in zip(costs, code.ranks(), strict=True))
 
     def _costs(self, shapes: Shapes) -> list[Cost]:
-        if self.cost == "storage":
-            return storage_costs(shapes, self.conv)
-        return flop_costs(shapes, self.conv, self.sites)
+        return rank_costs(shapes, self.conv, self.sites, flops=self.cost == "flops")
 
     def check(self, shapes: Shapes) -> None:
         check_matrices(shapes, self.conv)

@@ -49,6 +49,7 @@ MU = 1.0
 NOTES = (
     "Every method finds the stored form (positions and values of survivors, levels, indices) and",
     "decodes it, from arrays or tensors of its own library. Ours also refuses NaN and infinity.",
+    "Times are CPU time of the one thread; rows without a `clock` in the JSON are older wall time.",
 )
 
 
@@ -198,6 +199,7 @@ def contest(name: str, seed: int, seconds: float, only: list[str]) -> list[dict[
                     "what": what,
                     "method": method,
                     "ms": round(times[method], 3),
+                    "clock": "thread CPU",
                     "times_ours": round(times[method] / times["autocompress"], 2),
                     "error_over_ours": errors[method] / errors["autocompress"]
                     if errors["autocompress"]

@@ -4,11 +4,11 @@ Three sets of weights: LeNet-300-100 (three layers, 266,200 weights, one task), 
 ResNet-20 (270,896 weights, one task) and one matrix of 10 million. Ours and the rivals take turns
 in one process, on one thread; medians of the CPU time of that thread, system calls included. With
 nothing to wait for, that is the time it takes on an idle machine, and what other programs take does
-not count; no other thread of the process may work meanwhile, which is checked. Both find what has to be stored (positions of survivors and
-their values, levels, indices) and decode it, and the distance of the decoded weights from the given
-ones says who solved the problem better. Each works on what is its own, NumPy's arrays or torch's
-tensors: no conversion between them is timed. Ours alone refuses NaN and infinity, which is timed.
-Peak memory is that of a process of its own::
+not count; no other thread of the process may work meanwhile, which is checked. Both find what has
+to be stored (positions of survivors and their values, levels, indices) and decode it, and the
+distance of the decoded weights from the given ones says who solved the problem better. Each works
+on what is its own, NumPy's arrays or torch's tensors: no conversion between them is timed. Ours
+alone refuses NaN and infinity, which is timed. Peak memory is that of a process of its own::
 
     python -m pip install '.[benchmark]' && python benchmarks/c_step.py [--sets lenet300 resnet20]
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from autocompress.analysis import Front
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.record import Status, TrialRecord
@@ -62,7 +64,7 @@ class Tally:
     def add(self, record: TrialRecord) -> None:
         """Count a trial that has ended."""
         self._count(record)
-        if record.status is Status.COMPLETE:
+        if record.status is Status.COMPLETE and not self._beaten(record):
             self._update([*self.front, record])  # what was dominated stays so
 
     def _count(self, record: TrialRecord) -> None:
@@ -92,8 +94,14 @@ class Tally:
             f"{last.number}: {last.message or last.status.value}; its log: {last.folder}/log.txt"
         )
 
+    def _beaten(self, record: TrialRecord) -> bool:
+        """Whether the front has what is nowhere worse: then it stays as it is."""
+        point = self.objectives.to_minimize(record.metrics)
+        return point is None or bool((self._points <= np.asarray(point)).all(axis=1).any())
+
     def _update(self, records: Sequence[TrialRecord]) -> None:
         self.front = Front.from_records(records, self.objectives)
+        self._points = self.front.points()
         self.hypervolume = self.front.hypervolume()
 
     @property

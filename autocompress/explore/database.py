@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy
@@ -14,6 +15,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from autocompress.errors import RunError
+from autocompress.explore.rows import Rows
 
 try:
     from optuna.storages._rdb.models import TrialParamModel
@@ -130,6 +132,16 @@ class Database(RDBStorage):
             session.held = False
             session.rollback()
             session.close()
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The tables of trials, to write a whole trial at once; see :meth:`connection`."""
+        return Rows(self.engine)
+
+    @property
+    def connection(self) -> sqlalchemy.Connection:
+        """The connection of this thread's transaction."""
+        return self.scoped_session().connection()
 
     @contextmanager
     def reading(self) -> Iterator[None]:

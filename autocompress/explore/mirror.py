@@ -57,6 +57,7 @@ class Mirror:
             directions = self._database.get_study_directions(self._study_id)
             stored = self._database.get_all_trials(self._study_id, deepcopy=False)
             queue = self._queue()
+        self._stored_ids = [trial._trial_id for trial in stored]  # by number
         self._study = optuna.create_study(
             storage=self._memory, sampler=self._sampler, directions=directions
         )
@@ -125,10 +126,10 @@ class Mirror:
             yield trial
             frozen = self._memory.get_trial(trial._trial_id)
             # should a power cut undo it, the same trial will be asked for again
+            rows = self._database.rows
             with self._database.transaction(durable=False):
-                stored_id = self._database.create_new_trial(self._study_id, frozen)
-                if self._stored_id(trial.number) != stored_id:
-                    raise RunError("another process is running trials of the same study")
+                stored_id = rows.add(self._database.connection, self._study_id, frozen)
+            self._stored_ids.append(stored_id)
 
     def finish(
         self,
@@ -162,13 +163,6 @@ class Mirror:
                 trial.set_constraint(key, value)
             after = self._study.tell(trial, values, state).system_attrs
             added = {key: value for key, value in after.items() if key not in before}
+            stored_id, rows = self._stored_ids[number], self._database.rows
             with self._database.transaction():
-                stored_id = self._stored_id(number)
-                for key, value in attrs.items():
-                    self._database.set_trial_user_attr(stored_id, key, value)
-                for key, value in added.items():
-                    self._database.set_trial_system_attr(stored_id, key, value)
-                self._database.set_trial_state_values(stored_id, state, values)
-
-    def _stored_id(self, number: int) -> int:
-        return self._database.get_trial_id_from_study_id_trial_number(self._study_id, number)
+                rows.finish(self._database.connection, stored_id, state, values, attrs, added)

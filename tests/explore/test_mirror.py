@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from autocompress.errors import RunError
 from autocompress.explore.database import Database
 from autocompress.explore.mirror import QUEUE, Mirror, make_queue
+from autocompress.explore.rows import Rows
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_result_that_cannot_be_stored_was_not_told(mirror, url, monkeypatch):
         def fail(*args):
             raise KeyboardInterrupt
 
-        patch.setattr(Database, "set_trial_state_values", fail)
+        patch.setattr(Rows, "_insert", fail)
         with pytest.raises(KeyboardInterrupt):
             mirror.finish(number, {"result": 1}, {"c": 1.0}, TrialState.FAIL, None)
     assert seen(mirror.trials()) == seen(again(url).trials()) == before

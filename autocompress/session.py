@@ -256,12 +256,12 @@ class Session:
             guess=Sensitivity.from_dict(table) if table else None,
         )
 
-    def prepare_target(self, study: Study) -> Enough:
+    def prepare_target(self, study: Study) -> Enough | None:
         """Have a search for a target propose the trials; return what tells that it may end."""
         ended = (r for r in study.records() if r.status.finished and not r.status.failed)
         ran = sum(record.folder is not None for record in ended)
         if self.goal is None or ran >= self.sweep.trials:
-            return lambda records: False
+            return None
         self.observer.phase("looking for the path of the search")
         proposer = make_onesided(
             self.goal,

@@ -64,6 +64,7 @@ class LocalExecutor:
         self._processes: dict[int, int] = {}
         self._reached: dict[int, int] = {}
         self._killed_at: dict[int, int] = {}
+        self._stillborn = 0
         self._waiting: deque[Batch] = deque()
         self._heard: queue.SimpleQueue[Message | Ended] = queue.SimpleQueue()
         payload = pack(context, run)
@@ -179,7 +180,9 @@ class LocalExecutor:
     def _failed(self, slot: Slot, batch: Batch, error: BaseException) -> list[Event]:
         if isinstance(error, ExecutorError):
             raise error
-        if isinstance(error, BrokenProcessPool) and not self._lines.opened:
+        stillborn = isinstance(error, BrokenProcessPool) and not self._lines.opened
+        self._stillborn += stillborn
+        if stillborn and self._stillborn > 1:  # the first may have been killed by somebody
             raise ExecutorError(
                 "worker processes end as soon as they start; run the trials in this process "
                 "with jobs=0 to see why"

@@ -103,9 +103,7 @@ class Sweep(Settings):
     out: Path | None = None
     seeds: tuple[str | Path | dict[str, Any], ...] = ()
     seeding: Literal["auto", "sensitivity", "uniform", "none"] = "auto"
-    sampler: Literal[
-        "auto", "guided", "tpe", "nsga2", "nsga3", "gp", "random", "qmc"
-    ] = "auto"
+    sampler: Literal["auto", "guided", "tpe", "nsga2", "nsga3", "gp", "random", "qmc"] = "auto"
     continuation: bool = False
     repeats: NonNegativeInt = 0
     halving: Halving | None = None

@@ -307,8 +307,11 @@ class Session:
         )
         model = self.sweep.model
         name = model if isinstance(model, str) else type(model).__name__
+        how = f"sampler {study.sampling}"
+        if self.goal:
+            how = f"smallest {self.goal.minimize} with {self.sweep.target}"
         return (
-            f"{name} on {self.data.name}: space {self.space.name}, sampler {study.sampling}; "
+            f"{name} on {self.data.name}: space {self.space.name}, {how}; "
             f"reference {reference}"
         )
 

@@ -116,7 +116,7 @@ def test_parameters_that_come_together_are_drawn_together():
 
 
 def test_an_unknown_sampler_names_the_nearest():
-    with pytest.raises(UnknownName, match="did you mean 'nsga[23]'"):
+    with pytest.raises(UnknownName, match=r"did you mean 'nsga[23]'"):
         make_sampler("nsga", seed=0, trials=10)
 
 

@@ -310,10 +310,7 @@ class Session:
         how = f"sampler {study.sampling}"
         if self.goal:
             how = f"smallest {self.goal.minimize} with {self.sweep.target}"
-        return (
-            f"{name} on {self.data.name}: space {self.space.name}, {how}; "
-            f"reference {reference}"
-        )
+        return f"{name} on {self.data.name}: space {self.space.name}, {how}; reference {reference}"
 
     def test(self, record: TrialRecord) -> float:
         """Return a trial's accuracy on the test split."""

@@ -72,7 +72,7 @@ def job(number, runs, act=""):
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 class TestRayExecutor(ExecutorContract):
     def make(self, context, workers):
         settings = RaySettings(max_concurrent=workers, cpus_per_trial=0.5)
@@ -109,7 +109,7 @@ def test_a_job_runs_from_its_state_in_a_storage_and_its_files_come_home(tmp_path
     assert storage.reclaim(run) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_workers_that_die_or_hang_cost_one_job_each(tmp_path):
     with executor(tmp_path, timeout=None, retries=1) as ray_executor:
         ray_executor.submit([job(0, tmp_path, "exit"), job(1, tmp_path)])
@@ -127,7 +127,7 @@ def test_workers_that_die_or_hang_cost_one_job_each(tmp_path):
         assert results[3].status is Status.COMPLETE
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_trial_out_of_memory_is_tried_once_more_with_a_gpu_of_its_own(tmp_path):
     with executor(tmp_path, workers=2, gpus_per_trial=0.5) as ray_executor:
         acts = {0: "crowded", 1: "greedy", 2: "", 3: "crowded", 4: ""}
@@ -142,7 +142,7 @@ def test_a_trial_out_of_memory_is_tried_once_more_with_a_gpu_of_its_own(tmp_path
     }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_latency_is_measured_on_nodes_with_a_resource_only(tmp_path):
     from autocompress.explore.trial import run_job
 

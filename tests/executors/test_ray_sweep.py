@@ -43,7 +43,7 @@ class Interrupt(Observer):
             raise KeyboardInterrupt
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("shared", [True, False], ids=["shared-folder", "storage"])
 def test_a_run_goes_from_this_machine_to_ray_and_back(tmp_path, shared, ray):
     context = toy_context()

@@ -68,7 +68,7 @@ def test_workers_and_drivers_are_killed_and_nothing_is_lost(tmp_path):
     check(tmp_path / "run", 5)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("whom", ["worker", "driver", "both", "serial"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_fifty_moments(tmp_path, whom, seed):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from optuna.distributions import (
@@ -17,8 +18,31 @@ from optuna.distributions import (
 
 from autocompress.explore.ranges import Chooser
 
+Domain: TypeAlias = FloatDistribution | IntDistribution | CategoricalDistribution
 
-class Random:
+
+class ByDomain(ABC):
+    """A chooser that decides every parameter by what it is chosen from."""
+
+    @abstractmethod
+    def take(self, name: str, domain: Domain) -> Any:
+        """Return a value of the domain; an integer may come as a float without a fraction."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self.take(name, FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        return int(self.take(name, IntDistribution(low, high, log=log, step=step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self.take(name, CategoricalDistribution(tuple(choices)))
+
+
+class Random(ByDomain):
     """Draws every value at random: numbers evenly (their logarithms on a log range).
 
     Args:
@@ -28,18 +52,10 @@ class Random:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        return float(place(self._rng.random(), FloatDistribution(low, high, log=log, step=step)))
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        return int(place(self._rng.random(), IntDistribution(low, high, log=log, step=step)))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return choices[int(self._rng.integers(len(choices)))]
+    def take(self, name: str, domain: Domain) -> Any:
+        if isinstance(domain, CategoricalDistribution):
+            return domain.choices[int(self._rng.integers(len(domain.choices)))]
+        return place(self._rng.random(), domain)
 
 
 @dataclass

@@ -32,10 +32,11 @@ class Dimensions:
     def of(cls, space: SearchSpace, layers: Layers) -> Dimensions:
         """Count them over candidates drawn at random, always the same ones."""
         rng = np.random.default_rng(0)
+        groups = space.groups(layers)
         found: list[set[str]] = []
         for _ in range(_DRAWS):
             record = Recorder(Random(rng))
-            for group in space.groups(layers):
+            for group in groups:
                 group.choose(record)
             space.recipe.draw(record)
             found.append({name for name, d in record.domains.items() if not d.single()})

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
-    FloatDistribution,
     IntDistribution,
 )
 
 from autocompress.errors import ConfigError
-from autocompress.explore.choosers import place
+from autocompress.explore.choosers import ByDomain, Domain, place
 from autocompress.explore.rules import Group, Layers
 from autocompress.explore.schemes import Option
 from autocompress.explore.space import SearchSpace
@@ -97,7 +96,7 @@ def _affordable(group: Group, option: Option, levels: int) -> int:
 
 
 @dataclass
-class _Turn:
+class _Turn(ByDomain):
     """A chooser that takes one combination of levels, and notes among how many.
 
     Attributes:
@@ -114,33 +113,22 @@ class _Turn:
     params: dict[str, Any] = field(default_factory=dict)
     domains: dict[str, BaseDistribution] = field(default_factory=dict)
 
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        domain = FloatDistribution(low, high, log=log, step=step)
-        return float(self._take(name, domain, self._values(domain)))
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        domain = IntDistribution(low, high, log=log, step=step)
-        return int(self._take(name, domain, [round(v) for v in self._values(domain)]))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._take(name, CategoricalDistribution(tuple(choices)), list(choices))
-
-    def _values(self, domain: FloatDistribution | IntDistribution) -> list[float]:
-        if self.levels == 1:
-            return [place(0.5, domain)]
-        return [place(i / (self.levels - 1), domain) for i in range(self.levels)]
-
-    def _take(self, name: str, domain: BaseDistribution, values: list[Any]) -> Any:
-        values = list(dict.fromkeys(values))
+    def take(self, name: str, domain: Domain) -> Any:
+        values = list(dict.fromkeys(self._values(domain)))
         at = len(self.counts)
         self.counts.append(len(values))
         self.domains[name] = domain
         self.params[name] = values[self.path[at] if at < len(self.path) else 0]
         return self.params[name]
+
+    def _values(self, domain: Domain) -> list[Any]:
+        if isinstance(domain, CategoricalDistribution):
+            return list(domain.choices)
+        levels = [0.5]
+        if self.levels > 1:
+            levels = [i / (self.levels - 1) for i in range(self.levels)]
+        values = [place(level, domain) for level in levels]
+        return [round(v) for v in values] if isinstance(domain, IntDistribution) else values
 
 
 def _turns(levels: int) -> Iterator[_Turn]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution
 from scipy.stats import qmc
 
-from autocompress.explore.choosers import place
+from autocompress.explore.choosers import ByDomain, Domain, place
 from autocompress.explore.proposals.base import Proposal
 from autocompress.explore.proposals.mutation import Breeder
 from autocompress.explore.record import TrialRecord
@@ -47,7 +47,7 @@ class Sobol:
         return Proposal("sampler", self._breeder.built_by(_At(where)))
 
 
-class _At:
+class _At(ByDomain):
     """A chooser that takes every parameter at a given position; in the middle where there is none.
 
     Args:
@@ -57,18 +57,8 @@ class _At:
     def __init__(self, where: Mapping[str, float]) -> None:
         self._where = where
 
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        return float(place(self._at(name), FloatDistribution(low, high, log=log, step=step)))
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        return int(place(self._at(name), IntDistribution(low, high, log=log, step=step)))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return choices[int(self._at(name) * len(choices))]
-
-    def _at(self, name: str) -> float:
-        return self._where.get(name, 0.5)
+    def take(self, name: str, domain: Domain) -> Any:
+        position = self._where.get(name, 0.5)
+        if isinstance(domain, CategoricalDistribution):
+            return domain.choices[int(position * len(domain.choices))]
+        return place(position, domain)

@@ -63,8 +63,10 @@ def test_low_rank_then_cast_stores_factors_in_half_precision(weight: Tensor) -> 
     exact = LowRank(2).project((weight,), mu=0.0)
     for (u, v), (a, b) in zip(code.factors(), exact.factors(), strict=True):
         # directions of no energy are rounding errors, not always the same ones
-        assert torch.allclose(u, a.half().to(u.dtype), rtol=1e-3, atol=1e-5)
-        assert torch.allclose(v, b.half().to(v.dtype), rtol=1e-3, atol=1e-5)
+        kept = a.norm(dim=0) > 1e-4 * a.norm()
+        for ours, theirs in ((u, a.half().to(u.dtype)), (v.mT, b.half().to(v.dtype).mT)):
+            assert torch.equal(ours[:, kept], theirs[:, kept])
+            assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5)
     assert code.bits() == 16 * sum(u.numel() + v.numel() for u, v in code.factors())
 
 

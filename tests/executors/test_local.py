@@ -86,13 +86,13 @@ def test_workers_that_hang_exit_or_are_killed_cost_one_job_each(tmp_path):
         assert results[6].status is Status.CRASHED
         assert "exit code 0" in results[6].message
         executor.submit([job(4, tmp_path, "hang")])
-        for goes_on in (True, False):  # the second time at the same step
-            while 4 not in executor.running:
-                executor.poll(1)
-            process = executor.running[4]
-            os.kill(process, signal.SIGKILL)
-            while goes_on and executor.running.get(4) == process:
-                executor.poll(1)
+        while not any(isinstance(event, StepEvent) for event in executor.poll(1)):
+            pass
+        first = executor.running[4]
+        os.kill(first, signal.SIGKILL)
+        while executor.running.get(4, first) == first:
+            executor.poll(1)
+        os.kill(executor.running[4], signal.SIGKILL)  # before its next step: it does not go on
         executor.submit([job(5, tmp_path, "threads")])
         results, _ = until_done(executor, [4, 5])
         assert results[4].status is Status.CRASHED

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from autocompress import yamlio
 from autocompress.analysis.front import Front
@@ -17,20 +16,12 @@ from autocompress.analysis.saving import saved_text
 from autocompress.analysis.text import plan_text
 from autocompress.analysis.units import format_value
 from autocompress.report.css import CSS
+from autocompress.report.markup import Picture, figure, section, table
 from autocompress.report.proposals import origin_table
-from autocompress.report.style import FORMATS
 from autocompress.report.tables import Table, front_table, text_of
 
 _ROWS = 200  # rows of the front's table; all are in front.csv
 _MESSAGES = 20  # different failures told
-
-
-class Picture(NamedTuple):
-    """A figure of the page: its file's name without ending, a caption, and the SVG file."""
-
-    name: str
-    caption: str
-    svg: bytes
 
 
 def page(
@@ -62,13 +53,13 @@ def page(
         _head(front, name, run),
         _problems(problems),
         _summary(front, test),
-        _section("Target", _target(found, test)),
-        _section("Plots", "".join(map(_figure, pictures)), "figures"),
-        _section("Front", _front(front, test)),
-        _section("Proposals", _proposals(front, foretold)),
-        _section("Objectives", _objectives(front)),
-        _section("All trials", _statuses(front)),
-        _section("Run", _run(run, files)),
+        section("Target", _target(found, test)),
+        section("Plots", "".join(map(figure, pictures)), "figures"),
+        section("Front", _front(front, test)),
+        section("Proposals", _proposals(front, foretold)),
+        section("Objectives", _objectives(front)),
+        section("All trials", _statuses(front)),
+        section("Run", _run(run, files)),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -140,18 +131,6 @@ def _target(found: Found | None, test: Mapping[int, float]) -> str:
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
-def _figure(picture: Picture) -> str:
-    # as an image, not inline: identifiers inside one figure cannot clash with another's
-    data = base64.b64encode(picture.svg).decode("ascii")
-    caption = html.escape(picture.caption)
-    name = html.escape(picture.name, quote=True)
-    links = ", ".join(f'<a href="{name}.{kind}">{kind.upper()}</a>' for kind in FORMATS)
-    return (
-        f'<figure><img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
-        f"<figcaption>{caption} ({links})</figcaption></figure>\n"
-    )
-
-
 def _front(front: Front, test: Mapping[int, float]) -> str:
     text = (
         "<p>Accuracy, error and loss are measured on the <strong>validation</strong> split: the "
@@ -172,18 +151,18 @@ def _front(front: Front, test: Mapping[int, float]) -> str:
             f"P(non-dominated) is the probability that no other trial&#8217;s mean dominates. "
             f"The search chose by the first seed, which is luckier than the others.</p>"
         )
-    table = front_table(front, test, plans=text_of)
-    shown = table._replace(rows=table.rows[:_ROWS])
-    hidden = len(table.rows) - len(shown.rows)
+    whole = front_table(front, test, plans=text_of)
+    shown = whole._replace(rows=whole.rows[:_ROWS])
+    hidden = len(whole.rows) - len(shown.rows)
     more = f"<p>{hidden} more rows are in front.csv.</p>" if hidden else ""
     knee = front.knee()
-    return text + _table(shown, mark=str(knee.number) if knee else "") + more
+    return text + table(shown, mark=str(knee.number) if knee else "") + more
 
 
 def _proposals(front: Front, foretold: str) -> str:
     if not front.considered:
         return ""
-    text = _table(origin_table(front))
+    text = table(origin_table(front))
     return text + (f"<p>{html.escape(foretold)}</p>" if foretold else "")
 
 
@@ -204,7 +183,7 @@ def _objectives(front: Front) -> str:
     header = ("metric", "direction", "scale", "reference model", "hypervolume from", "hard limit")
     left = (True, True, True, False, False, False)
     return (
-        _table(Table(header, tuple(rows), left))
+        table(Table(header, tuple(rows), left))
         + "<p>The hypervolume is the volume between the front and the point “hypervolume from”, "
         "in powers of ten for objectives on a log scale. It never falls as trials are added.</p>"
     )
@@ -215,7 +194,7 @@ def _statuses(front: Front) -> str:
     rows = tuple((name, str(count)) for name, count in counts.most_common())
     if not rows:
         return "<p>There are no trials yet.</p>"
-    text = _table(Table(("status", "trials"), rows, (True, False)))
+    text = table(Table(("status", "trials"), rows, (True, False)))
     refused = sum(record.refused for record in front.considered)
     if refused:
         text += f"<p>Refused before any training, for breaking a hard limit: {refused}.</p>"
@@ -228,7 +207,7 @@ def _statuses(front: Front) -> str:
             for (status, message), count in failures.most_common(_MESSAGES)
         )
         text += "<h3>Failures</h3>"
-        text += _table(Table(("status", "message", "trials"), told, (True, True, False)))
+        text += table(Table(("status", "message", "trials"), told, (True, True, False)))
         if len(failures) > _MESSAGES:
             text += f"<p>{len(failures) - _MESSAGES} other messages are in trials.csv.</p>"
     return text
@@ -244,7 +223,7 @@ def _run(run: Mapping[str, Any], files: Sequence[str]) -> str:
         facts |= {"begun": resolved["written"]} if "written" in resolved else {}
     facts["report written"] = time.strftime("%Y-%m-%d %H:%M:%S %z")
     rows = tuple((str(key), str(value)) for key, value in facts.items())
-    text = _table(Table(("", ""), rows, (True, True)))
+    text = table(Table(("", ""), rows, (True, True)))
     if run:
         sweep = html.escape(yamlio.dumps(run))
         text += f"<details><summary>sweep.yaml</summary><pre>{sweep}</pre></details>"
@@ -252,28 +231,6 @@ def _run(run: Mapping[str, Any], files: Sequence[str]) -> str:
         f'<a href="{html.escape(name, quote=True)}">{html.escape(name)}</a>' for name in files
     )
     return text + (f"<p>Files: {links}.</p>" if files else "")
-
-
-def _section(title: str, body: str, kind: str = "") -> str:
-    if not body:
-        return ""
-    return f"<section>\n<h2>{title}</h2>\n<div class='{kind}'>\n{body}</div>\n</section>\n"
-
-
-def _table(table: Table, mark: str = "") -> str:
-    """Return a table that scrolls by itself; the row whose first cell is ``mark`` stands out."""
-    kinds = ["" if left else " class=n" for left in table.left]
-
-    def cells(tag: str, row: Iterable[str]) -> str:
-        pairs = zip(row, kinds, strict=True)
-        return "".join(f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in pairs)
-
-    head = f"<thead><tr>{cells('th', table.header)}</tr></thead>" if any(table.header) else ""
-    body = "".join(
-        f"<tr{' class=mark' if mark and row[0] == mark else ''}>{cells('td', row)}</tr>\n"
-        for row in table.rows
-    )
-    return f"<div class=scroll><table>{head}<tbody>\n{body}</tbody></table></div>\n"
 
 
 def _duration(seconds: float) -> str:

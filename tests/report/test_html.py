@@ -6,7 +6,8 @@ import pytest
 
 from autocompress.analysis import Front
 from autocompress.explore.record import Status
-from autocompress.report.html import Picture, page
+from autocompress.report.html import page
+from autocompress.report.markup import Picture
 from tests.analysis.records import ACCURACY_SIZE, record
 from tests.report.fake import THREE, make_records
 

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from autocompress import yamlio
 from autocompress.analysis.front import Front
 from autocompress.analysis.onesided import Found
 from autocompress.errors import AutocompressError
-from autocompress.explore.objectives import Objectives
 from autocompress.explore.record import TrialRecord
-from autocompress.explore.repeats import Repeat
-from autocompress.report.curves import hypervolume_curve, mu_curves
-from autocompress.report.html import Picture, page
-from autocompress.report.pareto import pareto
-from autocompress.report.pareto_info import TRIAL, pairs
+from autocompress.report.figures import figures
+from autocompress.report.html import page
+from autocompress.report.markup import Picture
+from autocompress.report.pareto_info import pairs
 from autocompress.report.proposals import (
     calibrate,
     calibration_frame,
-    calibration_plot,
     calibration_text,
     origin_frame,
-    origin_text,
 )
+from autocompress.report.source import StudyLike
 from autocompress.report.style import render
 from autocompress.report.tables import (
     front_frame,
     front_table,
-    heading,
     markdown,
     summary_of,
     tex,
@@ -44,54 +40,7 @@ from autocompress.sensitivity.planning import NOTE
 from autocompress.storage import atomic
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
-
-_HISTORIES = 60  # trials whose L-C steps are drawn at most
-_STEP_COLUMNS = {"step", "mu", "violation", "val_accuracy"}
-
-
-class StudyLike(Protocol):
-    """What a report reads of a study."""
-
-    def records(self) -> list[TrialRecord]:
-        """Return all trials."""
-        ...
-
-    @property
-    def objectives(self) -> Objectives:
-        """What is optimized, resolved."""
-        ...
-
-    @property
-    def reference(self) -> Mapping[str, float]:
-        """Metrics of the uncompressed model."""
-        ...
-
-    @property
-    def path(self) -> Path:
-        """The run's folder, which trials' folders are relative to."""
-        ...
-
-    def test(self, number: int) -> float | None:
-        """Return a trial's accuracy on the test split, a fraction; None if never measured."""
-        ...
-
-    def set_test(self, number: int, value: float) -> None:
-        """Keep a trial's accuracy on the test split."""
-        ...
-
-    def found(self) -> Found | None:
-        """What a search for a target has found; None for a search of the front."""
-        ...
-
-    def repeats(self) -> Mapping[int, Sequence[Repeat]]:
-        """Return runs of trials under other seeds, by trial number."""
-        ...
-
-    def note(self, key: str) -> Any:
-        """Return what was remembered under a key, or None."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -165,21 +114,14 @@ def build_report(
             tested[record.number] = value
     pictures: list[Picture] = []
     written: list[Path] = []
-    figures = _figures(study, front, tested, calibration)
-    for done, (name, caption, figure) in enumerate(figures, len(front)):
+    drawn = figures(front, Path(study.path), tested, calibration)
+    for done, (name, caption, figure) in enumerate(drawn, len(front)):
         tell(done, f"plot {name}")
         pictures.append(Picture(name, caption, _write_figure(figure, folder / name, written)))
     tell(total - 1, "tables and page")
     tables = _write_tables(front, tested, folder)
-    others: list[Path] = []
-    if calibration is not None:
-        others.append(folder / "calibration.csv")
-        atomic.write_text(others[-1], calibration_frame(calibration).to_csv(index=False))
     found = study.found()
-    answer = None if found is None else folder / "answer.json"
-    if found is not None and answer is not None:
-        others.append(answer)
-        atomic.write_text(answer, json.dumps(found.to_dict(), indent=2) + "\n")
+    others = _write_others(found, calibration, folder)
     text = page(
         front,
         name=Path(study.path).resolve().name,
@@ -227,76 +169,6 @@ def _tested(
     return value
 
 
-def _figures(
-    study: StudyLike,
-    front: Front,
-    tested: Mapping[int, float],
-    calibration: Calibration | None,
-) -> Iterator[tuple[str, str, Figure]]:
-    """Draw one figure after the other: name, caption, figure."""
-    for position, (x, y) in enumerate(pairs(front)):
-        name = "pareto" if position == 0 else f"pareto-{y}-{x}"
-        yield name, _caption(front, x, y, tested), pareto(front, x, y, test=tested)
-    caption = "Hypervolume of all trials so far, against the trial number."
-    yield "hypervolume", caption, hypervolume_curve(front.considered, front.objectives)
-    if calibration is not None:
-        caption = (
-            "The guess that the search began with: the sum of what each layer's compression costs "
-            "by itself, and the validation loss of the trained trial. Triangles at the edge: "
-            "foretold to cost next to nothing."
-        )
-        yield "calibration", caption, calibration_plot(calibration)
-    histories = _histories(study, front)
-    if histories:
-        caption = (
-            "The front's trials, step by step: penalty parameter μ, constraint violation, "
-            "and validation accuracy of the compressed model."
-        )
-        yield "steps", caption, mu_curves(histories, front=front)
-
-
-def _caption(front: Front, x: str, y: str, tested: Mapping[int, float]) -> str:
-    vertical = heading(front.objectives[y])
-    if x == TRIAL:
-        text = f"{vertical.capitalize()} of every trial; the line is the best so far."
-    else:
-        text = f"{vertical.capitalize()} against {heading(front.objectives[x])}."
-    if (x, y) == pairs(front)[0] and (whose := origin_text(front)):
-        text += f" The front by origin: {whose}."
-    if len(front.objectives.items) > 2:
-        text += (
-            f" Filled: the front of all {len(front.objectives.items)} objectives; the line joins "
-            "what is best in these two."
-        )
-    if tested and y in ("accuracy", "error"):
-        text += " Hollow: the same models on the test split."
-    if front.noise is not None:
-        text += (
-            f" Bars: {100 * front.noise.level:.0f} % confidence intervals of the mean over seeds; "
-            "the markers are at the search's own seed."
-        )
-    return text
-
-
-def _histories(study: StudyLike, front: Front) -> dict[int, pd.DataFrame]:
-    """Read the steps of the front's trials; what is missing or damaged is left out."""
-    import pandas as pd
-
-    stride = math.ceil(len(front) / _HISTORIES) or 1
-    found = {}
-    for record in front.records[::stride]:
-        if record.folder is None:
-            continue
-        try:
-            history = pd.read_csv(Path(study.path) / record.folder / "history.csv")
-        except (OSError, ValueError):  # pandas' parser errors are ValueErrors
-            continue
-        numeric = all(history[name].dtype.kind in "if" for name in _STEP_COLUMNS & {*history})
-        if set(history) >= _STEP_COLUMNS and numeric and len(history):
-            found[record.number] = history
-    return found
-
-
 def _write_figure(figure: Figure, stem: Path, written: list[Path]) -> bytes:
     """Write a figure in every format; return the SVG."""
     content = render(figure)
@@ -321,6 +193,18 @@ def _write_tables(
         atomic.write_text(folder / name, text)
     csv, md, latex, trials, origins = (folder / name for name, _ in contents)
     return csv, md, latex, trials, origins
+
+
+def _write_others(found: Found | None, calibration: Calibration | None, folder: Path) -> list[Path]:
+    """Write what only some studies have; return the files."""
+    contents = {}
+    if calibration is not None:
+        contents["calibration.csv"] = calibration_frame(calibration).to_csv(index=False)
+    if found is not None:
+        contents["answer.json"] = json.dumps(found.to_dict(), indent=2) + "\n"
+    for name, text in contents.items():
+        atomic.write_text(folder / name, text)
+    return [folder / name for name in contents]
 
 
 def _sweep(study: StudyLike, problems: list[str]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The Learning-Compression algorithm: loop, penalty, learner, state. Knows nothing of search."""
 
 from autocompress.evaluation import Evaluation, evaluate
-from autocompress.lc.learner import Learner, LStep, Trainer
+from autocompress.lc.budget import LStep
+from autocompress.lc.learner import Learner, Trainer
 from autocompress.lc.loop import run
 from autocompress.lc.penalty import Penalty, swapped
 from autocompress.lc.record import StepRecord

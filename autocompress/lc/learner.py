@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -14,22 +13,13 @@ from torch import Tensor, nn
 
 from autocompress.data import Data
 from autocompress.evaluation import Evaluation, Loss, evaluate
+from autocompress.lc.budget import LStep
 from autocompress.lc.penalty import Penalty
 from autocompress.lc.regularizers import bind
 from autocompress.recipe import LC, SGD, Adam
 
 _SAMPLE = 4096
 """Training examples used where a loss over the training data is wanted without training."""
-
-
-@dataclass(frozen=True)
-class LStep:
-    """What one L step may do: its 0-based number, its mu, learning rate and number of epochs."""
-
-    step: int
-    mu: float
-    lr: float
-    epochs: int
 
 
 class Learner(Protocol):
@@ -149,13 +139,3 @@ def make_optimizer(
         return torch.optim.Adam(groups, lr, settings.betas, fused=True)
     nesterov = settings.nesterov and settings.momentum > 0
     return torch.optim.SGD(groups, lr, settings.momentum, nesterov=nesterov, fused=True)
-
-
-def learning_rate(recipe: LC, step: int, mu: float) -> float:
-    """Return the learning rate of L step ``step``.
-
-    ``lr · decay^step``, and with SGD at most 1/mu, above which descent on the penalty overshoots
-    (the clipped schedule of Carreira-Perpiñán & Idelbayev, CVPR 2018).
-    """
-    lr = recipe.optimizer.lr * recipe.lr_decay**step
-    return min(lr, 1 / mu) if isinstance(recipe.optimizer, SGD) and mu > 0 else lr

@@ -18,7 +18,7 @@ from autocompress.errors import DataError, SchemeError
 from autocompress.evaluation import Evaluation, Loss, evaluate
 from autocompress.layers import find_layers
 from autocompress.lc import Trainer, auto_mu, swapped
-from autocompress.lc.loop import ENOUGH
+from autocompress.lc.budget import epochs
 from autocompress.plan import Plan, Task, digest_of
 from autocompress.recipe import LC, MuSchedule
 
@@ -163,6 +163,6 @@ def _last_mu(data: Data) -> float:
     """
     recipe = LC()
     trainer = Trainer(data, recipe, 0, F.cross_entropy)
-    iterations = trainer.iterations(math.ceil(ENOUGH / trainer.iterations(1)))
+    iterations = trainer.iterations(epochs(recipe, 1, trainer.iterations(1)))
     problem = auto_mu.Problem(distance=0.0, loss_increase=0.0, iterations=iterations)
     return auto_mu.resolve(recipe, problem).at(recipe.mu.steps - 1)

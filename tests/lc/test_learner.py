@@ -11,7 +11,6 @@ from torch import nn
 
 from autocompress.data import Data
 from autocompress.lc import LStep, Penalty, Trainer, evaluate
-from autocompress.lc.learner import learning_rate
 from autocompress.recipe import LC, SGD, Adam, MuSchedule
 
 
@@ -58,15 +57,6 @@ def test_l_step_equals_training_on_the_penalised_loss(
     assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-3)
     for ours, theirs in zip(fast.parameters(), slow.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
-
-
-def test_learning_rate_decays_and_stays_below_one_over_mu() -> None:
-    recipe = LC(optimizer=SGD(lr=0.1), lr_decay=0.5)
-    assert learning_rate(recipe, 0, 1e-3) == pytest.approx(0.1)
-    assert learning_rate(recipe, 2, 1e-3) == pytest.approx(0.025)
-    assert learning_rate(recipe, 0, 100.0) == pytest.approx(0.01)
-    # Adam's step does not scale with the gradient: nothing to clip
-    assert learning_rate(LC(optimizer=Adam(lr=0.1)), 0, 100.0) == pytest.approx(0.1)
 
 
 def test_evaluation_is_exact_and_restores_the_mode(digits: Data, digits_cnn: nn.Module) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
@@ -24,19 +23,24 @@ from autocompress.compression.dense import Dense, DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, held, integers
 from autocompress.compression.pruning.prune import check_density
 from autocompress.compression.structured import budget, energies, grouping
+from autocompress.compression.structured.rows import (
+    OUTSIDE,
+    Row,
+    Ties,
+    check_ties,
+    find_rows,
+    find_ties,
+    narrowed,
+)
 from autocompress.compression.structured.structure_code import (
     StructureCode,
     gathered,
     leaders,
-    weights_alone,
 )
 from autocompress.compression.weighting import Weighting, diagonals
 from autocompress.errors import SchemeError
 
 __all__ = ["StructureCode", "StructurePrune", "leaders"]
-
-OUTSIDE = -1
-"""In a tie: channels that are not those of one of the task's own layers, index by index."""
 
 
 @final
@@ -82,7 +86,7 @@ class StructurePrune(Compression):
     scope: str = "joint"
     align: int = 1
     biases: bool = True
-    ties: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+    ties: Ties = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         check_density(self.density)
@@ -92,9 +96,7 @@ class StructurePrune(Compression):
         grouping.check_count("align", self.align)
         if not isinstance(self.biases, bool):
             raise SchemeError(f"biases = {self.biases!r}: accepted is true or false")
-        members = [m for tie in self.ties for m in tie if m != OUTSIDE]
-        if len(set(members)) < len(members) or any(type(m) is not int or m < 0 for m in members):
-            raise SchemeError(f"ties = {self.ties!r}: each position may be in one tie only")
+        check_ties(self.ties)
 
     @property
     def structured(self) -> bool:  # type: ignore[override]  # a class constant of plain schemes
@@ -129,7 +131,7 @@ class StructurePrune(Compression):
         return StructureCode(leading, inner, shapes, self._axis, self.biases)
 
     def _select(
-        self, weights: Tensors, norms: Tensors | None, rows: Sequence[_Row]
+        self, weights: Tensors, norms: Tensors | None, rows: Sequence[Row]
     ) -> tuple[Tensor, ...]:
         """Return the survivors of each row."""
         joint = self.scope == "joint"
@@ -144,7 +146,7 @@ class StructurePrune(Compression):
         scores = [self._scores(weights, norms, row) for row in rows]
         return budget.select(scores, self.density, joint=joint, align=self.align)
 
-    def _scores(self, weights: Tensors, norms: Tensors | None, row: _Row) -> Tensor:
+    def _scores(self, weights: Tensors, norms: Tensors | None, row: Row) -> Tensor:
         """Return the score of every group of a row of tied layers."""
         total: Tensor | None = None
         for position in row.members:
@@ -158,39 +160,8 @@ class StructurePrune(Compression):
         assert total is not None
         return total / row.cost if self.norm == "mean" else total
 
-    def _rows(self, shapes: Shapes) -> list[_Row]:
-        """Return the rows of groups: layers, those tied to each other together."""
-        return list(_rows_of(self, shapes))
-
-    def _find_rows(self, shapes: Shapes) -> list[_Row]:
-        """Return the rows of groups anew; every C step needs them again."""
-        owners = leaders(shapes) if self.structured else weights_alone(shapes)
-        leading = sorted(set(owners))
-        tied: dict[int, tuple[int, ...]] = {position: (position,) for position in leading}
-        for tie in self.ties:
-            members = tuple(sorted(m for m in tie if m != OUTSIDE))
-            sizes = {shapes[m][self._axis] if m in tied else None for m in members}
-            if None in sizes or len(sizes) > 1:
-                raise SchemeError(
-                    f"structure-prune: ties {self.ties} do not fit tensors of shapes {shapes}: "
-                    f"leave them out, they are found when a plan is resolved with an example input"
-                )
-            tied |= dict.fromkeys(members, members)
-        followers: dict[int, list[int]] = {position: [] for position in leading}
-        for position, owner in enumerate(owners):
-            followers[owner].append(position)
-        unique = dict.fromkeys(tied[position] for position in leading)
-        return [self._row(members, followers, shapes) for members in unique]
-
-    def _row(
-        self, tied: tuple[int, ...], followers: Mapping[int, list[int]], shapes: Shapes
-    ) -> _Row:
-        members = [position for leader in tied for position in followers[leader]]
-        whole = () if self.biases else tuple(m for m in members if len(shapes[m]) == 1)
-        scored = tuple(m for m in members if m not in whole)
-        size = shapes[tied[0]][self._axis]
-        cost = sum(numel(shapes[m]) for m in scored) // size if size else 0
-        return _Row(tied, scored, whole, size, cost)
+    def _rows(self, shapes: Shapes) -> tuple[Row, ...]:
+        return find_rows(shapes, self.ties, self._axis, self.biases)
 
     def check(self, shapes: Shapes) -> None:
         for row in self._rows(shapes):
@@ -200,15 +171,7 @@ class StructurePrune(Compression):
     def bind(self, facts: Sequence[Facts]) -> Compression:
         if not self.structured:
             return self
-        groups: dict[int, list[int]] = {}
-        for position, fact in enumerate(facts):
-            if fact.tie is not None:
-                groups.setdefault(fact.tie, []).append(position)
-        ties = (
-            (*([OUTSIDE] if len(members) < facts[members[0]].tied else []), *members)
-            for members in groups.values()
-        )
-        return replace(self, ties=tuple(tie for tie in ties if len(tie) > 1))
+        return replace(self, ties=find_ties(facts))
 
     def unbound(self) -> Compression:
         return replace(self, ties=())
@@ -231,12 +194,7 @@ class StructurePrune(Compression):
         sizes, costs = [row.size for row in rows], [row.cost for row in rows]
         joint = self.scope == "joint"
         counts = budget.least_counts(sizes, costs, self.density, joint=joint, align=self.align)
-        result = list(shapes)
-        for row, count in zip(rows, counts, strict=True):
-            for member in row.members:
-                shape = shapes[member]
-                result[member] = (*shape[: self._axis], count, *shape[self._axis + 1 :])
-        return tuple(result)
+        return narrowed(shapes, rows, self._axis, counts)
 
     def survivors(self, shapes: Shapes) -> list[tuple[tuple[int, ...], Known]]:
         """Return the positions of each row's weights, and how many of their channels survive."""
@@ -248,21 +206,18 @@ class StructurePrune(Compression):
     def estimate(self, shapes: Shapes) -> Estimate:
         rows = self._rows(shapes)
         counts = [count for _, count in self.survivors(shapes)]
-        kept, axis = list(shapes), self._axis
-        for row, count in zip(rows, counts, strict=True):
-            for member in row.members:
-                shape = shapes[member]
-                kept[member] = (*shape[:axis], round(count.value), *shape[axis + 1 :])
+        axis = self._axis
+        kept = narrowed(shapes, rows, axis, [round(count.value) for count in counts])
         whole = sum(numel(shapes[member]) for row in rows for member in row.whole)
         number = self._numbers(rows, counts)
         meta: dict[str, Any] = {"shapes": shapes}
         meta |= {"axis": axis} if axis else {}
         meta |= {} if self.biases else {"biases": False}
         channels = sum(shape[axis] for shape in shapes if len(shape) > 1)
-        inner = dense(tuple(kept), count=Known.exactly(whole) + number)
+        inner = dense(kept, count=Known.exactly(whole) + number)
         return held("structure", meta, [integers("kept", channels)], inner)
 
-    def _numbers(self, rows: Sequence[_Row], counts: Sequence[Known]) -> Known:
+    def _numbers(self, rows: Sequence[Row], counts: Sequence[Known]) -> Known:
         """Return how many numbers of the channels survive."""
         sizes, costs = [row.size for row in rows], [row.cost for row in rows]
         value = sum(count.value * cost for count, cost in zip(counts, costs, strict=True))
@@ -290,28 +245,3 @@ class StructurePrune(Compression):
             scope="joint" if len(rows) == 1 else self.scope,
             biases=self.biases or all(len(shape) > 1 for shape in shapes),
         )
-
-
-@final
-@dataclass(frozen=True)
-class _Row:
-    """Layers that share their groups.
-
-    Attributes:
-        leaders: Positions of their weights.
-        members: Positions of all the tensors that are scored and pruned.
-        whole: Positions of the vectors that stay whole.
-        size: Number of groups.
-        cost: Elements of a group.
-    """
-
-    leaders: tuple[int, ...]
-    members: tuple[int, ...]
-    whole: tuple[int, ...]
-    size: int
-    cost: int
-
-
-@functools.lru_cache(maxsize=64)
-def _rows_of(scheme: StructurePrune, shapes: Shapes) -> tuple[_Row, ...]:
-    return tuple(scheme._find_rows(shapes))

@@ -17,7 +17,8 @@ except ImportError:
     raise MissingExtra("pytest", "test") from None
 
 # so that a failing assertion shows the values it compared, as in any test module
-pytest.register_assert_rewrite("autocompress.testing.compression", "autocompress.testing.executors")
+_PARTS = ("cases", "projection", "storage", "compression", "executors")
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from autocompress.testing.compression import CompressionContract  # noqa: E402  # after the above
 

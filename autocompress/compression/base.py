@@ -1,30 +1,53 @@
-"""The two nouns of compression: a scheme (`Compression`) and what it produces (`Code`)."""
+"""A compression scheme; with it, by one name, all that schemes and codes are written with."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from autocompress.compression.code import Code, InnerCode, Meta
+from autocompress.compression.tensors import (
+    Shapes,
+    Tensors,
+    flatten,
+    joined,
+    numel,
+    require_finite,
+    shapes_of,
+    total_numel,
+    unflatten,
+)
 from autocompress.errors import SchemeError
 
 if TYPE_CHECKING:
     from autocompress.compression.estimate import Estimate
-    from autocompress.compression.streams import Stream
     from autocompress.compression.weighting import Weighting
 
-Tensors: TypeAlias = tuple[Tensor, ...]
-Shapes: TypeAlias = tuple[tuple[int, ...], ...]
-Meta: TypeAlias = dict[str, Any]
-"""JSON values only: numbers, strings, booleans, lists and dicts of them."""
+__all__ = [
+    "ASSIGN",
+    "CAST",
+    "GRID",
+    "SELECT",
+    "Code",
+    "Compression",
+    "Facts",
+    "InnerCode",
+    "Meta",
+    "Shapes",
+    "Tensors",
+    "flatten",
+    "joined",
+    "numel",
+    "refuse",
+    "require_finite",
+    "shapes_of",
+    "total_numel",
+    "unflatten",
+]
 
+_READY = "_ready"  # where a code has its decoded weights until somebody asks for them
 
 SELECT, ASSIGN, GRID, CAST = range(4)
 """Stages of a composition; see :attr:`Compression.stage`."""
@@ -49,108 +72,6 @@ class Facts:
     tie: int | None = None
     tied: int = 0
     groups: int = 1
-
-
-class Code(ABC):
-    """Compressed weights: everything needed to decode them, and nothing else.
-
-    A code is a tree. What a scheme decides (which weights survive, which codebook entry each one
-    takes, the factors' shapes) is the node; the real numbers it still needs are its
-    :meth:`reals`, held by an inner code that another scheme may compress further. That is all
-    :class:`~autocompress.compression.combinations.compose.Compose` does.
-
-    Concrete codes are frozen dataclasses and final.
-    """
-
-    kind: ClassVar[str]
-    """Name of the encoding in packed files; never reused with another meaning."""
-
-    @abstractmethod
-    def decode(self) -> Tensors:
-        """Return the weights Δ(Θ): the shapes, dtypes and device that were projected."""
-
-    @abstractmethod
-    def own_bits(self) -> int:
-        """Return the bits of this node's own buffers, children excluded."""
-
-    def bits(self) -> int:
-        """Return all the bits needed to decode, children included; agrees with the packed file."""
-        return self.own_bits() + sum(child.bits() for child in self.children().values())
-
-    @abstractmethod
-    def tensors(self) -> dict[str, Tensor]:
-        """Return this node's own buffers, bit-packed for storage."""
-
-    @abstractmethod
-    def meta(self) -> Meta:
-        """Return the JSON values that :meth:`restore` needs besides buffers and children."""
-
-    def children(self) -> dict[str, Code]:
-        """Return the codes this one refers to, by name."""
-        return {}
-
-    @classmethod
-    @abstractmethod
-    def restore(
-        cls, meta: Meta, tensors: Mapping[str, Tensor], children: Mapping[str, Code]
-    ) -> Self:
-        """Rebuild the code from its parts; decodes to exactly the same weights.
-
-        Raises:
-            ValueError, KeyError: parts that cannot belong together (a damaged file).
-        """
-
-    @classmethod
-    def streams(cls, meta: Meta) -> tuple[Stream, ...]:
-        """Return what integers are in which buffers, for entropy-coded files.
-
-        Nothing has to be said: a buffer that no stream names is coded as symbols of whatever width
-        is cheapest. Saying it is better where symbols have an alphabet that is no power of two, or
-        differ from tensor to tensor. What is said is part of the format: a file is read by what
-        was said when it was written.
-
-        Args:
-            meta: The code's :meth:`meta`; when a file is read, it comes from there and has not been
-                checked by :meth:`restore` yet.
-        """
-        del meta
-        return ()
-
-    def reals(self) -> Tensors:
-        """Return the real numbers that are still free to be compressed further."""
-        raise SchemeError(f"nothing can be composed after {self.kind!r}: put it inside its terms")
-
-    def with_reals(self, inner: Code) -> Code:
-        """Return this code with its real numbers held by ``inner``."""
-        raise SchemeError(f"nothing can be composed after {self.kind!r}: put it inside its terms")
-
-    def reals_weighting(self, weighting: Weighting) -> Weighting | None:
-        """Return the norm on :meth:`reals` that a norm on the decoded weights leads to.
-
-        None, the identity, where it has no such form (a codebook entry's, a factor's).
-        """
-        del weighting
-        return None
-
-
-class InnerCode(Code):
-    """A code whose real numbers are held by one inner code; its dataclass declares the field."""
-
-    inner: Code
-
-    def children(self) -> dict[str, Code]:
-        return {"inner": self.inner}
-
-    def reals(self) -> Tensors:
-        return self.inner.reals()
-
-    def with_reals(self, inner: Code) -> Self:
-        return self.with_inner(self.inner.with_reals(inner))
-
-    def with_inner(self, inner: Code) -> Self:
-        """Return this code with another inner code."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return type(self)(**{**fields, "inner": inner})
 
 
 class Compression(ABC):
@@ -314,86 +235,3 @@ def refuse(name: str, weighting: Weighting | None) -> None:
     if weighting is not None:
         kind = type(weighting).__name__.lower()
         raise SchemeError(f"{name} has no {kind} weighting: accepted is none (identity)")
-
-
-def numel(shape: Sequence[int]) -> int:
-    """Number of elements of a tensor of this shape."""
-    return math.prod(shape)
-
-
-def total_numel(shapes: Shapes) -> int:
-    """Number of elements of all tensors of these shapes together."""
-    return sum(map(math.prod, shapes))
-
-
-def shapes_of(weights: Tensors) -> Shapes:
-    """Shapes of the tensors, as plain tuples."""
-    return tuple(tuple(w.shape) for w in weights)
-
-
-def flatten(weights: Tensors) -> Tensor:
-    """Concatenate weights into one vector (a view where there is just one).
-
-    Raises:
-        SchemeError: some weight is NaN or infinite, or there is none.
-    """
-    flat = joined(weights)
-    require_finite(flat)
-    return flat
-
-
-def joined(weights: Tensors) -> Tensor:
-    """Concatenate weights as :func:`flatten` does, where what follows finds NaN and infinity.
-
-    Raises:
-        SchemeError: there is no weight.
-    """
-    if not weights:
-        raise SchemeError("a compression needs at least one weight tensor")
-    parts = [w.reshape(-1) for w in weights]
-    return (torch.cat(parts) if len(parts) > 1 else parts[0]).detach()
-
-
-def require_finite(tensor: Tensor) -> None:
-    """Raise SchemeError if any element is NaN or infinite."""
-    tensor = tensor.detach()
-    # one pass mostly settles it: no sum is finite if a number is not
-    if not tensor.numel() or math.isfinite(float(tensor.sum())):
-        return
-    # or the sum overflowed. Nothing is made: NaN is both the smallest and the largest
-    low, high = _extremes(tensor)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise SchemeError("weights contain NaN or infinity: nothing can be compressed")
-
-
-def _extremes(tensor: Tensor) -> tuple[float, float]:
-    if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64):
-        array = tensor.numpy()  # its two passes take half the time of torch's one
-        with np.errstate(invalid="ignore"):
-            return float(array.min()), float(array.max())
-    low, high = torch.aminmax(tensor)
-    return float(low), float(high)
-
-
-def unflatten(flat: Tensor, shapes: Shapes) -> Tensors:
-    """Cut a vector back into tensors of the given shapes (views)."""
-    total, places = _places(shapes)
-    if flat.requires_grad or flat.stride() != (1,) or flat.numel() != total:
-        sizes = [numel(shape) for shape in shapes]
-        return tuple(p.view(s) for p, s in zip(flat.split(sizes), shapes, strict=True))
-    first = flat.storage_offset()  # a call a tensor, where splitting and viewing are two
-    return tuple(flat.as_strided(size, step, first + start) for size, step, start in places)
-
-
-_Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
-
-
-@functools.lru_cache(maxsize=256)
-def _places(shapes: Shapes) -> tuple[int, tuple[_Place, ...]]:
-    """Return the elements of all tensors, and of each its shape, strides and first element."""
-    places, start = [], 0
-    for shape in shapes:
-        steps = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-        places.append((shape, steps, start))
-        start += math.prod(shape)
-    return start, tuple(places)

@@ -11,13 +11,15 @@ from multiprocessing.connection import Client, Connection, Listener
 from typing import Any, TypeAlias
 
 Message: TypeAlias = dict[str, Any]
-"""``number`` of the job and one of ``process``, ``step``, ``result``; or ``gone``, a process."""
+"""``line``, the number of the line it came over, and ``gone`` if there is no more to come, or else
+``ticket`` of the batch, ``number`` of the job and one of ``process``, ``step``, ``result``."""
 
 
 class Lines:
     """Accepts workers' connections and passes on what they say, in each worker's order.
 
-    Messages are JSON: nothing a worker sends is executed.
+    Messages are JSON: nothing a worker sends is executed. Lines are numbered and no number is ever
+    used again, as that of a process may be; what comes over one keeps its order.
 
     Args:
         hear: Called with every message, from other threads.
@@ -38,12 +40,12 @@ class Lines:
         self.address: Any = self._listener.address
         threading.Thread(target=self._accept, name="autocompress-accept", daemon=True).start()
 
-    def answer(self, process: int, step: int) -> None:
-        """Let a worker that waits for it know that a step of its job was heard of."""
-        line = self._open.get(process)
-        if line is not None:
+    def answer(self, line: int, step: int) -> None:
+        """Let the worker at a line's other end know that a step of its job was heard of."""
+        connection = self._open.get(line)
+        if connection is not None:
             with contextlib.suppress(OSError):  # its worker is gone
-                line.send_bytes(str(step).encode())
+                connection.send_bytes(str(step).encode())
 
     def close(self) -> None:
         """Accept no more workers."""
@@ -59,23 +61,19 @@ class Lines:
             except Exception:  # a stranger, a worker that died just now, or we are closed
                 continue
             self.opened += 1
-            threading.Thread(target=self._listen, args=(line,), daemon=True).start()
+            threading.Thread(target=self._listen, args=(self.opened, line), daemon=True).start()
 
-    def _listen(self, line: Connection) -> None:
-        process = None
-        with line:
+    def _listen(self, number: int, connection: Connection) -> None:
+        self._open[number] = connection
+        with connection:
             while True:
                 try:
-                    message = json.loads(line.recv_bytes())
+                    message = json.loads(connection.recv_bytes())
                 except (EOFError, OSError, ValueError):  # its worker is gone
                     break
-                if "process" in message:
-                    process = message["process"]
-                    self._open[process] = line
-                self._hear(message)
-        if process is not None:
-            self._open.pop(process, None)
-            self._hear({"gone": process})
+                self._hear({**message, "line": number})
+        del self._open[number]
+        self._hear({"line": number, "gone": True})
 
 
 def _listener(authkey: bytes) -> Listener:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +27,32 @@ _MOST_STARTS = 2
 """How often a job is handed to a worker that dies before it begins it."""
 
 
+@dataclass(eq=False)
+class _Work:
+    """A job that has not ended.
+
+    Attributes:
+        job: The job.
+        ticket: That of the batch it is in.
+        starts: How often it was handed to a worker since it last went on.
+        process: The worker's process once that has begun it; None before.
+        reached: Its last step that was told of.
+        killed_at: The last step told of when its worker was killed; None if none was.
+    """
+
+    job: Job
+    ticket: int = -1
+    starts: int = 0
+    process: int | None = None
+    reached: int = -1
+    killed_at: int | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a worker has begun it, or too many have died of it before."""
+        return self.process is not None or self.starts >= _MOST_STARTS
+
+
 class LocalExecutor:
     """Worker processes that load the context once and then run job after job.
 
@@ -32,6 +60,9 @@ class LocalExecutor:
     new worker takes its place. If it was killed from outside, the job continues there from its last
     step; killed at the same step again, it has crashed. Nothing is shared between workers: each has
     a pool and a line for its steps and results of its own.
+
+    A job is handed on once all was heard that its dead worker had said, or was waited for in vain:
+    what is said of a job counts only with the ticket of the batch that it is in now.
 
     Args:
         context: What all jobs share.
@@ -56,21 +87,18 @@ class LocalExecutor:
         waits: bool = False,
         run: RunJob = run_job,
     ) -> None:
-        self._timeout = timeout
         self._waits = waits
         self._unanswered: list[tuple[int, int]] = []
-        self._jobs: dict[int, Job] = {}
-        self._starts: dict[int, int] = {}
-        self._processes: dict[int, int] = {}
-        self._reached: dict[int, int] = {}
-        self._killed_at: dict[int, int] = {}
+        self._work: dict[int, _Work] = {}
+        self._timeout = timeout
+        self._tickets = itertools.count()
         self._stillborn = 0
         self._waiting: deque[Batch] = deque()
         self._heard: queue.SimpleQueue[Message | Ended] = queue.SimpleQueue()
         payload = pack(context, run)
         self._lines = Lines(self._heard.put)
         arguments = (payload, self._lines.address, self._lines.authkey, threads, waits)
-        self._slots = [Slot(arguments, threads, self._heard.put) for _ in range(workers)]
+        self._slots = [Slot(arguments, threads, timeout, self._heard.put) for _ in range(workers)]
         self._closed = False
 
     @property
@@ -81,24 +109,25 @@ class LocalExecutor:
     @property
     def running(self) -> dict[int, int]:
         """Process ids of the workers by the number of the job they have begun."""
-        return dict(self._processes)
+        return {n: w.process for n, w in self._work.items() if w.process is not None}
 
     def submit(self, jobs: Sequence[Job]) -> None:
+        batch = Batch(next(self._tickets), tuple(jobs))
         for job in jobs:
-            self._jobs[job.number] = job
-            self._starts[job.number] = self._starts.get(job.number, 0) + 1
-        self._waiting.append(Batch(tuple(jobs)))
+            work = self._work.setdefault(job.number, _Work(job))
+            work.ticket = batch.ticket
+            work.starts += 1
+        self._waiting.append(batch)
         self._assign()
 
     def _assign(self) -> None:
         for slot in self._slots:
             if slot.batch is None and self._waiting:
-                batch = self._waiting.popleft()
-                slot.start(batch, self._timeout and self._timeout * len(batch.jobs))
+                slot.start(self._waiting.popleft())
 
     def poll(self, timeout: float) -> list[Event]:
-        for process, step in self._unanswered:
-            self._lines.answer(process, step)
+        for line, step in self._unanswered:
+            self._lines.answer(line, step)
         self._unanswered.clear()
         events: list[Event] = []
         with contextlib.suppress(queue.Empty):
@@ -106,12 +135,13 @@ class LocalExecutor:
             while True:
                 events += self._handle(self._heard.get_nowait())
         for slot in self._slots:
-            slot.check()
+            if (ended := slot.over(bool(self._left(slot.batch)))) is not None:
+                events += self._batch_ended(ended)
         return events
 
     def stop(self, number: int) -> None:
-        if number in self._jobs:
-            request_stop(Path(self._jobs[number].folder))
+        if number in self._work:
+            request_stop(Path(self._work[number].job.folder))
 
     def close(self) -> None:
         if not self._closed:
@@ -131,46 +161,51 @@ class LocalExecutor:
         self.close()
 
     def _handle(self, heard: Message | Ended) -> list[Event]:
-        """Turn one message of a worker, or the end of a batch, into events."""
+        """Turn one message of a worker into events; note what tells of the end of a batch."""
         if isinstance(heard, Ended):
-            return self._batch_ended(heard)
+            heard.slot.pool_ended(heard)
+            return []
         if "gone" in heard:
-            self._line_ended(heard["gone"])
+            for each in self._slots:
+                each.line_ended(heard["line"])
             return []
-        number = heard["number"]
-        if number not in self._jobs:  # a late word of a job already given up
-            return []
+        work, slot = self._work.get(heard["number"]), self._slot_of(heard["ticket"])
+        if work is None or slot is None or work.ticket != heard["ticket"]:
+            return []  # a late word of a worker whose batch was given up
+        slot.spoke(heard["line"], begins="process" in heard)
         if "process" in heard:
-            self._processes[number] = heard["process"]
+            work.process = heard["process"]
         elif "step" in heard:
             record = StepRecord(**heard["step"])
-            if self._waits and number in self._processes:  # not a late word of a killed worker
-                self._unanswered.append((self._processes[number], record.step))
-            if record.step <= self._reached.get(number, -1):  # told before its worker was killed
-                return []
-            self._reached[number] = record.step
-            return [StepEvent(number, record)]
+            if self._waits:
+                self._unanswered.append((heard["line"], record.step))
+            if record.step > work.reached:  # or it was told before its worker was killed
+                work.reached = record.step
+                return [StepEvent(work.job.number, record)]
         elif "result" in heard:
             return [self._done(TrialResult.from_dict(heard["result"]))]
         return []
 
-    def _line_ended(self, process: int) -> None:
-        numbers = {number for number, pid in self._processes.items() if pid == process}
+    def _slot_of(self, ticket: int) -> Slot | None:
         for slot in self._slots:
-            if slot.batch and any(job.number in numbers for job in slot.batch.jobs):
-                slot.line_ended()
+            if slot.batch is not None and slot.batch.ticket == ticket:
+                return slot
+        return None
+
+    def _left(self, batch: Batch | None) -> list[_Work]:
+        """Return the jobs of a batch that have no result yet."""
+        if batch is None:
+            return []
+        works = (self._work.get(job.number) for job in batch.jobs)
+        return [work for work in works if work is not None and work.ticket == batch.ticket]
 
     def _done(self, result: TrialResult) -> DoneEvent:
-        numbered = (self._starts, self._processes, self._reached, self._killed_at)
-        for table in (self._jobs, *numbered):
-            table.pop(result.number, None)
+        del self._work[result.number]
         return DoneEvent(result)
 
     def _batch_ended(self, ended: Ended) -> list[Event]:
         """Give up what a failed batch has begun, and hand the rest of it to another worker."""
-        if ended.slot.batch is not ended.batch:  # given up before
-            return []
-        ended.slot.batch = None
+        ended.slot.batch = None  # from here on, nothing said with its ticket counts
         events: list[Event] = []
         if ended.error is not None:
             events = self._failed(ended.slot, ended.batch, ended.error)
@@ -180,39 +215,39 @@ class LocalExecutor:
     def _failed(self, slot: Slot, batch: Batch, error: BaseException) -> list[Event]:
         if isinstance(error, ExecutorError):
             raise error
-        stillborn = isinstance(error, BrokenProcessPool) and not self._lines.opened
-        self._stillborn += stillborn
-        if stillborn and self._stillborn > 1:  # the first may have been killed by somebody
+        self._check_starts(error)
+        slot.renew()  # its worker may have died with a lock of its pool, or not be dead yet
+        left = self._left(batch)
+        for work in left:
+            if work.begun and self._goes_on(work, error):
+                work.process, work.starts = None, 0
+        lost = [work for work in left if work.begun]
+        if again := [work.job for work in left if not work.begun]:
+            self.submit(again)
+        return [self._done(self._verdict(work.job, error)) for work in lost]
+
+    def _check_starts(self, error: BaseException) -> None:
+        """Raise an error where no worker ever comes up, though one may be killed by somebody."""
+        if self._lines.opened or not isinstance(error, BrokenProcessPool):
+            return
+        self._stillborn += 1
+        if self._stillborn > len(self._slots):
             raise ExecutorError(
                 "worker processes end as soon as they start; run the trials in this process "
                 "with jobs=0 to see why"
             )
-        slot.renew()  # its worker may have died with a lock of its pool
-        left = [self._jobs[job.number] for job in batch.jobs if job.number in self._jobs]
-        for job in left:
-            if self._begun(job) and self._goes_on(job, error):
-                del self._processes[job.number]
-                self._starts[job.number] = 0
-        lost = [job for job in left if self._begun(job)]
-        if again := [job for job in left if not self._begun(job)]:
-            self.submit(again)
-        return [self._done(self._verdict(job, error)) for job in lost]
 
-    def _goes_on(self, job: Job, error: BaseException) -> bool:
+    def _goes_on(self, work: _Work, error: BaseException) -> bool:
         """Whether a job continues from its last step in another worker.
 
         It does if somebody killed its worker, unless that happened at the same step before: then
         it may be the job that has the system kill it, for want of memory.
         """
-        if job.number not in self._processes or not killed(error):
+        if work.process is None or not killed(error):
             return False
-        reached = self._reached.get(job.number, -1)
-        again = self._killed_at.get(job.number) == reached
-        self._killed_at[job.number] = reached
+        again = work.killed_at == work.reached
+        work.killed_at = work.reached
         return not again
-
-    def _begun(self, job: Job) -> bool:
-        return job.number in self._processes or self._starts[job.number] >= _MOST_STARTS
 
     def _verdict(self, job: Job, error: BaseException) -> TrialResult:
         status, seconds, message = Status.CRASHED, 0.0, why(error)

@@ -55,12 +55,13 @@ class _Worker:
         except (OSError, EOFError):
             os._exit(1)
 
-    def work(self, job: Job) -> None:
+    def work(self, job: Job, ticket: int) -> None:
         """Run a job, telling the driver of its begin, its steps and its result."""
-        self.send(number=job.number, process=os.getpid())
+        whose = {"ticket": ticket, "number": job.number}
+        self.send(**whose, process=os.getpid())
 
         def on_step(record: StepRecord) -> None:
-            self.send(number=job.number, step=asdict(record))
+            self.send(**whose, step=asdict(record))
             if self.waits:
                 self.wait(record.step)
 
@@ -69,7 +70,7 @@ class _Worker:
                 result = self.run(job, self.context, on_step)
         except OSError as error:  # of the log: a job turns its own exceptions into statuses
             raise unwritable(job, error) from None
-        self.send(number=job.number, result=result.to_dict())
+        self.send(**whose, result=result.to_dict())
 
 
 _worker: _Worker | None = None
@@ -99,8 +100,12 @@ def initialize(
         _failure = f"{type(error).__name__}: {error}"
 
 
-def run_batch(jobs: Sequence[dict[str, Any]]) -> None:
+def run_batch(jobs: Sequence[dict[str, Any]], ticket: int) -> None:
     """Run a batch of jobs, one after the other; results go over the line as they come.
+
+    Args:
+        jobs: The jobs' JSON form.
+        ticket: What every message about them carries.
 
     Raises:
         ExecutorError: this process could not be prepared.
@@ -111,7 +116,7 @@ def run_batch(jobs: Sequence[dict[str, Any]]) -> None:
             f"importable there, or run the trials in this process with jobs=0"
         )
     for job in jobs:
-        _worker.work(Job(**job))
+        _worker.work(Job(**job), ticket)
 
 
 @contextlib.contextmanager

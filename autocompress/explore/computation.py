@@ -8,74 +8,27 @@ channels follows once from the model's graph, and is tried out once on the model
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autocompress import graph
 from autocompress.compression import Compose, Compression, Dense, LowRank, StructurePrune
-from autocompress.compression.base import Shapes, numel
+from autocompress.compression.base import Shapes
 from autocompress.compression.estimate import Known
-from autocompress.compression.factorized.factors import matrix_shape
 from autocompress.errors import AutocompressError
 from autocompress.evaluation import evaluating
+from autocompress.explore.channels import Channels, find_channels
+from autocompress.explore.sites import find_sites
 from autocompress.layers import find_layers
 from autocompress.metrics.flops import count_flops, count_params
 from autocompress.plan import Plan, Task
 from autocompress.realize import realize
-from autocompress.realize.layers import CONVS
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Kept = Mapping[str, float]
 """Channels left of layers that lose some, by the name of their weight."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A layer at work on one sample.
-
-    Attributes:
-        shape: Shape of its weight.
-        first: How often the first of two spatial factors is applied.
-        second: How often its weight, or the second factor, is applied.
-        plain: Whether two layers can take its place.
-    """
-
-    shape: tuple[int, ...]
-    first: int
-    second: int
-    plain: bool
-
-    def dense(self, out: float, inputs: float) -> tuple[float, float]:
-        """Return multiply-adds and weights with so many channels left."""
-        weights = out * inputs * numel(self.shape[2:])
-        return weights * self.second, weights
-
-    def pair(self, out: float, inputs: float, rank: int, conv: str) -> tuple[float, float]:
-        """Return the same of two layers of that rank."""
-        rows, columns = matrix_shape(self.shape, conv)
-        left, right = rows / self.shape[0] * out, columns / self.shape[1] * inputs
-        first = self.first if conv == "spatial" and len(self.shape) == 4 else self.second
-        return rank * (right * first + left * self.second), rank * (left + right)
-
-
-@dataclass(frozen=True)
-class Channels:
-    """What goes with an output channel of a layer.
-
-    Attributes:
-        tied: Weights of all the layers that lose it, itself among them.
-        readers: Inputs that layers lose for each channel, by the name of their weight.
-        vectors: Elements of biases and normalizations that go with it.
-    """
-
-    tied: frozenset[str]
-    readers: Mapping[str, int]
-    vectors: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +52,7 @@ class Computation:
         with evaluating(model):
             self.flops = count_flops(model, self._example)
         self.params = count_params(model)
-        self._sites = _sites(model, self._example)
+        self._sites = find_sites(model, self._example)
 
     def of(self, tasks: Iterable[tuple[Task, Shapes, str | None]]) -> dict[str, Known]:
         """Return ``flops`` and ``params`` where they are known.
@@ -197,7 +150,7 @@ class Computation:
     @cached_property
     def _channels(self) -> dict[str, Channels]:
         try:
-            return _find_channels(self._model, self._example)
+            return find_channels(self._model, self._example)
         except Exception:  # torch-pruning gives up on a graph in many ways
             return {}
 
@@ -240,62 +193,3 @@ def leading(scheme: Compression) -> Compression:
     if not isinstance(scheme, Compose):
         return scheme
     return leading(next((term for term in scheme.of if not isinstance(term, Dense)), Dense()))
-
-
-def _sites(model: nn.Module, example: Tensor) -> dict[str, Site]:
-    """Return the layers that are called just once, by the name of their weight."""
-    calls: dict[str, list[Site]] = {}
-    hooks = []
-    for layer in find_layers(model):
-        module = model.get_submodule(layer.name)
-        hooks.append(module.register_forward_hook(_recorder(calls.setdefault(layer.weight, []))))
-    try:
-        with evaluating(model), torch.no_grad():
-            model(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: found[0] for name, found in calls.items() if len(found) == 1}
-
-
-def _recorder(found: list[Site]) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        weight = module.get_parameter("weight")
-        linear = isinstance(module, nn.Linear)
-        spatial = output.shape[1:-1] if linear else output.shape[2:]
-        first = int(output.shape[2] * inputs[0].shape[3]) if output.dim() == 4 and not linear else 0
-        plain = type(module) in (nn.Linear, *CONVS) and getattr(module, "groups", 1) == 1
-        found.append(Site(tuple(weight.shape), first, numel(spatial), plain))
-
-    return record
-
-
-def _find_channels(model: nn.Module, example: Tensor) -> dict[str, Channels]:
-    with torch.inference_mode(False):
-        twin = copy.deepcopy(model).eval().requires_grad_(True)
-        traced = graph.trace(twin, example)
-        names = {twin.get_submodule(layer.name): layer.weight for layer in find_layers(twin)}
-        found = {}
-        for module, name in names.items():
-            if module not in traced.module2node:
-                continue
-            group = graph.outputs_group(traced, module, [0])
-            if any(graph.is_grouped(item.dep.target.module) for item in group):
-                continue
-            sources = [source for source, _, _ in graph.sources(traced, group)]
-            reading = graph.readers(traced, group)
-            if not all(m in names for m in (*sources, *(r[0] for r in reading))):
-                continue
-            readers: dict[str, int] = {}
-            for reader, _, idxs, _ in reading:
-                readers[names[reader]] = readers.get(names[reader], 0) + len(idxs)
-            tied = frozenset(names[source] for source in sources)
-            found[name] = Channels(tied, readers, _vectors(sources, group))
-    return found
-
-
-def _vectors(sources: Iterable[nn.Module], group: Iterable[Any]) -> int:
-    """Return how many elements of vectors go with a channel: biases, batch norms."""
-    norms = {m for item in group if isinstance(m := item.dep.target.module, _NORMS)}
-    modules = {*sources, *norms}
-    return sum(p.dim() == 1 for m in modules for p in m.parameters(recurse=False))

@@ -16,6 +16,7 @@ from autocompress.cli import (
     inspect,
     listing,
     replay,
+    resume,
     search,
     sensitivity,
     space,
@@ -34,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("search")(search.search)
-app.command("resume")(search.resume)
+app.command("resume")(resume.resume)
 app.command("report")(inspect.report)
 app.command("best", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     inspect.best

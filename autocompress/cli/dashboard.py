@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autocompress.cli.guard import guarded
+from autocompress.cli.options import Run
 
 
 @guarded
 def dashboard(
-    run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
+    run: Run,
     host: Annotated[
         str, typer.Option(help="Address to listen on; only this machine can see the default one.")
     ] = "127.0.0.1",

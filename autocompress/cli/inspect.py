@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autocompress.cli.guard import guarded
-
-Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
-Allow = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="MODULE:NAME",
-        help="Code that the run names and that may be imported: your own. May be repeated.",
-        show_default=False,
-    ),
-]
+from autocompress.cli.options import Allow, Run
 
 
 @guarded

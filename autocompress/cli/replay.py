@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autocompress.cli.guard import guarded
-from autocompress.cli.inspect import Allow
+from autocompress.cli.options import Allow, Run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @guarded
 def replay(
-    run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
+    run: Run,
     trial: Annotated[int, typer.Argument(help="The trial's number.", show_default=False)],
     out: Annotated[
         Path | None,

@@ -1,49 +1,25 @@
-"""``autocompress search`` and ``autocompress resume``."""
+"""``autocompress search``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from autocompress.cli.ending import end, observer
 from autocompress.cli.guard import guarded, interruptible
-from autocompress.cli.inspect import Allow
-
-if TYPE_CHECKING:
-    from autocompress.explore.study import Study
-
-Executor = Annotated[
-    str | None,
-    typer.Option(
-        help="Where trials run: local, or ray for a cluster (pip install 'autocompress\\[ray]') "
-        "\\[local]"
-    ),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        help="With --executor ray: HOST:PORT of the cluster's head, or auto on one of its machines "
-        "\\[a Ray of this machine's own]"
-    ),
-]
-Cpus = Annotated[float | None, typer.Option(help="Ray: CPUs of each trial \\[1]")]
-Gpus = Annotated[
-    float | None,
-    typer.Option(help="Ray: GPUs of each trial; a fraction has trials share one \\[0]"),
-]
-MaxConcurrent = Annotated[
-    int | None, typer.Option(help="Ray: trials at a time \\[what the cluster holds]")
-]
-StoragePath = Annotated[
-    str | None,
-    typer.Option(
-        help="Ray: folder or URI (s3://...) that all machines reach, where the run's folder is "
-        "not seen by all."
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+from autocompress.cli.options import (
+    Address,
+    Cpus,
+    Executor,
+    Gpus,
+    MaxConcurrent,
+    Quiet,
+    StoragePath,
+    pairs_of,
+    yaml_value,
+)
 
 
 @guarded
@@ -199,8 +175,8 @@ def search(
         "seeds": [str(path) for path in seed_plan or ()] or None,
     }
     changes: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-    changes |= {f"limits.{key}": value for key, value in _pairs(limit or (), "--limit")}
-    changes |= {key: _value(text, key) for key, text in _pairs(set_ or (), "--set")}
+    changes |= {f"limits.{key}": value for key, value in pairs_of(limit or (), "--limit")}
+    changes |= {key: yaml_value(text, key) for key, text in pairs_of(set_ or (), "--set")}
 
     from autocompress.config import Sweep
     from autocompress.sweep import default_folder
@@ -210,93 +186,4 @@ def search(
     folder = sweep.out or default_folder(sweep)
     sweep = sweep.model_copy(update={"out": folder})
     with interruptible(folder, lambda: (folder / "sweep.yaml").exists()):
-        _end(run(sweep, observer=_observer(quiet)))
-
-
-@guarded
-def resume(
-    run: Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)],
-    trials: Annotated[
-        int | None, typer.Option(help="Another number of trials in all, to extend a sweep.")
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Another number of trials at a time.")] = None,
-    timeout: Annotated[
-        float | None, typer.Option(help="Another limit on a trial's seconds.")
-    ] = None,
-    repeats: Annotated[
-        int | None,
-        typer.Option(help="Another number of seeds for the trials on and near the front."),
-    ] = None,
-    executor: Executor = None,
-    address: Address = None,
-    cpus_per_trial: Cpus = None,
-    gpus_per_trial: Gpus = None,
-    max_concurrent: MaxConcurrent = None,
-    storage_path: StoragePath = None,
-    allow: Allow = None,
-    quiet: Quiet = False,
-) -> None:
-    """Go on with a sweep after Ctrl-C, a crash or a reboot; nothing done is lost or repeated.
-
-    **Examples**
-
-    * autocompress resume runs/mnist
-    * autocompress resume runs/mnist --trials 200
-    * autocompress resume runs/mnist --executor ray --address auto --gpus-per-trial 0.25
-    """
-    from autocompress.sweep import resume as go_on
-
-    cluster = {
-        "address": address,
-        "cpus_per_trial": cpus_per_trial,
-        "gpus_per_trial": gpus_per_trial,
-        "max_concurrent": max_concurrent,
-        "storage_path": storage_path,
-    }
-    with interruptible(run, lambda: True):
-        study = go_on(
-            run,
-            trials=trials,
-            jobs=jobs,
-            timeout=timeout,
-            repeats=repeats,
-            executor=executor,
-            ray={key: value for key, value in cluster.items() if value is not None},
-            allow=allow or (),
-            observer=_observer(quiet),
-        )
-        _end(study)
-
-
-def _end(study: Study) -> None:
-    """Close a study; end with exit code 1 if it was searched for a target nothing reaches."""
-    with study:
-        found = study.found()
-    if found is not None and not found:
-        raise typer.Exit(1)
-
-
-def _observer(quiet: bool) -> Any:
-    from rich.console import Console
-
-    from autocompress.display import observer
-
-    return observer(Console(), quiet=quiet)
-
-
-def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
-    from autocompress.errors import ConfigError
-
-    pairs = []
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or not key.strip():
-            raise ConfigError(f"{option} {text}: expected KEY=VALUE")
-        pairs.append((key.strip(), value.strip()))
-    return pairs
-
-
-def _value(text: str, key: str) -> Any:
-    from autocompress import yamlio
-
-    return yamlio.loads(text, where=f"--set {key}")
+        end(run(sweep, observer=observer(quiet)))

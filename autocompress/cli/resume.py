@@ -1,0 +1,76 @@
+"""``autocompress resume``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autocompress.cli.ending import end, observer
+from autocompress.cli.guard import guarded, interruptible
+from autocompress.cli.options import (
+    Address,
+    Allow,
+    Cpus,
+    Executor,
+    Gpus,
+    MaxConcurrent,
+    Quiet,
+    Run,
+    StoragePath,
+)
+
+
+@guarded
+def resume(
+    run: Run,
+    trials: Annotated[
+        int | None, typer.Option(help="Another number of trials in all, to extend a sweep.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Another number of trials at a time.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Another limit on a trial's seconds.")
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(help="Another number of seeds for the trials on and near the front."),
+    ] = None,
+    executor: Executor = None,
+    address: Address = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: MaxConcurrent = None,
+    storage_path: StoragePath = None,
+    allow: Allow = None,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a sweep after Ctrl-C, a crash or a reboot; nothing done is lost or repeated.
+
+    **Examples**
+
+    * autocompress resume runs/mnist
+    * autocompress resume runs/mnist --trials 200
+    * autocompress resume runs/mnist --executor ray --address auto --gpus-per-trial 0.25
+    """
+    from autocompress.sweep import resume as go_on
+
+    cluster = {
+        "address": address,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+        "max_concurrent": max_concurrent,
+        "storage_path": storage_path,
+    }
+    with interruptible(run, lambda: True):
+        study = go_on(
+            run,
+            trials=trials,
+            jobs=jobs,
+            timeout=timeout,
+            repeats=repeats,
+            executor=executor,
+            ray={key: value for key, value in cluster.items() if value is not None},
+            allow=allow or (),
+            observer=observer(quiet),
+        )
+        end(study)

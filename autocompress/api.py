@@ -17,9 +17,10 @@ from autocompress.compressed import Compressed, assemble, decode
 from autocompress.data import Data
 from autocompress.errors import AutocompressWarning, ModelError
 from autocompress.evaluation import Loss
+from autocompress.jsonform import digest_of
 from autocompress.lc.loop import OnStep
 from autocompress.lc.regularizers import bind
-from autocompress.plan import Plan, digest_of
+from autocompress.plan import Plan
 from autocompress.recipe import LC, Recipe
 from autocompress.storage import checkpoint as checkpoints
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,7 +12,9 @@ from autocompress.compression import Compression, Dense, from_dict, to_dict
 from autocompress.compression.base import Facts, Shapes, shapes_of
 from autocompress.errors import ConfigError, PlanError, SchemeError, unknown
 from autocompress.facts import find_facts
-from autocompress.layers import LayerInfo, find_layers
+from autocompress.jsonform import digest_of, require_keys
+from autocompress.layers import find_layers
+from autocompress.parameters import match, with_channel_params
 
 WEIGHTINGS = {
     "identity": "",
@@ -112,9 +111,10 @@ class Plan:
         owner: dict[str, str] = {}
         resolved = []
         for task in self.tasks:
-            names = match(task.params, model, f"task {task.name!r}")
+            who = f"task {task.name!r}"
+            names = match(task.params, model, who)
             if task.compression.structured:
-                names = _with_channel_params(task, names, layers)
+                names = with_channel_params(names, layers, who)
             for name in names:
                 if name in owner:
                     raise PlanError(
@@ -125,7 +125,7 @@ class Plan:
             try:
                 task.compression.check(shapes_of(tuple(params[name] for name in names)))
             except SchemeError as error:
-                raise PlanError(f"task {task.name!r} on {', '.join(names)}: {error}") from None
+                raise PlanError(f"{who} on {', '.join(names)}: {error}") from None
             resolved.append(replace_params(task, names))
         return Plan(resolved if example is None else _bound(resolved, model, example))
 
@@ -187,26 +187,6 @@ class Plan:
         return "; ".join(f"{task.name}: {task.compression.describe()}" for task in self.tasks)
 
 
-def digest_of(data: object) -> str:
-    """Return 16 hex digits identifying a JSON value."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def require_keys(data: object, keys: set[str], where: str, optional: Iterable[str] = ()) -> None:
-    """Raise unless ``data`` is a mapping with all of ``keys`` and no others but ``optional``."""
-    if not isinstance(data, Mapping):
-        raise ConfigError(
-            f"{where}: expected a mapping with {', '.join(sorted(keys))}, not {data!r}"
-        )
-    for key in data:
-        if key not in keys and key not in set(optional):
-            raise unknown("key", key, keys | set(optional), where=where)
-    missing = keys - set(data)
-    if missing:
-        raise ConfigError(f"{where}: the key {sorted(missing)[0]!r} is missing")
-
-
 def replace_params(task: Task, names: Iterable[str]) -> Task:
     """Return the task on other parameters."""
     return Task(task.name, tuple(names), task.compression, task.weighting)
@@ -234,59 +214,3 @@ def _task(item: Any, where: str) -> Task:
     compression = from_dict(item["compression"], where=f"{where}.compression")
     weighting = item.get("weighting", "identity")
     return Task(str(item["name"]), item["params"], compression, weighting)
-
-
-def match(patterns: Iterable[str], model: nn.Module, who: str) -> tuple[str, ...]:
-    """Return the parameters that names and patterns select, in the model's order.
-
-    Args:
-        patterns: By the rules of :class:`Task`.
-        model: The model.
-        who: Whose patterns these are, for error messages.
-
-    Raises:
-        PlanError, UnknownName: a name or pattern without a parameter, or none is left.
-    """
-    params = dict(model.named_parameters())
-    layers = find_layers(model)
-    matchable = {layer.weight for layer in layers} | {
-        layer.bias for layer in layers if layer.bias is not None
-    }
-    chosen: set[str] = set()
-    for pattern in patterns:
-        negative, text = pattern.startswith("!"), pattern.removeprefix("!")
-        exact = text in params
-        found = {text} if exact else set(fnmatch.filter(matchable, text))
-        if not found:
-            if any(char in text for char in "*?["):
-                available = ", ".join(sorted(matchable)) or "none"
-                raise PlanError(
-                    f"{who}: pattern {pattern!r} matches no layer's parameter; "
-                    f"the model's are {available}"
-                )
-            raise unknown("parameter", text, params, where=who)
-        chosen = chosen - found if negative else chosen | found
-    if not chosen:
-        raise PlanError(f"{who}: {', '.join(patterns)} leaves no parameter")
-    return tuple(name for name in params if name in chosen)
-
-
-def _with_channel_params(
-    task: Task, names: tuple[str, ...], layers: tuple[LayerInfo, ...]
-) -> tuple[str, ...]:
-    """Put each weight's tied vectors right after it; refuse the model's output layer."""
-    by_weight = {layer.weight: layer for layer in layers}
-    result: list[str] = []
-    for name in names:
-        layer = by_weight.get(name)
-        if layer is None:
-            if any(name in other.channel_params for other in layers):
-                continue  # comes along with its weight
-            raise PlanError(f"task {task.name!r}: {name!r} is not the weight of a layer")
-        if layer.index == len(layers) - 1:
-            raise PlanError(
-                f"task {task.name!r} would prune the outputs of {layer.name!r}, the model's last "
-                f"layer: leave it out with the pattern '!{layer.weight}'"
-            )
-        result += [name, *layer.channel_params]
-    return tuple(result)

@@ -20,7 +20,8 @@ from torch import nn
 from autocompress import yamlio
 from autocompress.compression.extension import extensions
 from autocompress.errors import ConfigError, unknown
-from autocompress.plan import Plan, digest_of, require_keys
+from autocompress.jsonform import digest_of, require_keys
+from autocompress.plan import Plan
 from autocompress.regularizers import REGULARIZERS, Regularizer
 from autocompress.settings import Settings
 

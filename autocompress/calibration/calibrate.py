@@ -24,9 +24,10 @@ from autocompress.data import Data, Split
 from autocompress.data.roots import cache_folder
 from autocompress.errors import ConfigError, DataError, ModelError, unknown
 from autocompress.evaluation import Loss
+from autocompress.jsonform import digest_of
 from autocompress.layers import COMPRESSIBLE
 from autocompress.models.identity import model_digest
-from autocompress.plan import Plan, digest_of
+from autocompress.plan import Plan
 
 KINDS = ("fisher", "activations", "covariance")
 """The statistics there are; the weightings of plans have the same names."""

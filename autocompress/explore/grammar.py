@@ -7,7 +7,7 @@ from typing import Any
 
 from autocompress.errors import ConfigError
 from autocompress.explore.ranges import Choice, Constant, Listing, Node, Range, Record, Scalar
-from autocompress.plan import require_keys
+from autocompress.jsonform import require_keys
 
 
 def parse(data: Any, where: str, *, integers: Collection[str] = (), key: str = "") -> Node:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from autocompress import catalog, yamlio
 from autocompress.errors import ConfigError, unknown
-from autocompress.plan import require_keys
+from autocompress.jsonform import require_keys
 
 DIRECTIONS = ("minimize", "maximize")
 SCALES = ("linear", "log")

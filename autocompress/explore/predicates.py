@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autocompress.errors import ConfigError, unknown
+from autocompress.jsonform import require_keys
 from autocompress.layers import LayerInfo
-from autocompress.plan import require_keys
 
 _ENDS = ("min", "max")
 

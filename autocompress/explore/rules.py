@@ -13,8 +13,9 @@ from autocompress.explore.fitting import fit
 from autocompress.explore.predicates import Positions, Sizes, named
 from autocompress.explore.ranges import Chooser
 from autocompress.explore.schemes import Option, parse_options
+from autocompress.jsonform import require_keys
 from autocompress.layers import LayerInfo
-from autocompress.plan import Task, require_keys
+from autocompress.plan import Task
 
 Layers = tuple[LayerInfo, ...]
 KINDS = ("linear", "conv")

@@ -16,7 +16,8 @@ from autocompress.explore.grammar import parse
 from autocompress.explore.parameters import find_parameters, recipe_parameters
 from autocompress.explore.ranges import Choice, Chooser, Constant, Node, Record
 from autocompress.explore.rules import Group, Layers, Rule, make_groups
-from autocompress.plan import Plan, Task, require_keys
+from autocompress.jsonform import require_keys
+from autocompress.plan import Plan, Task
 from autocompress.recipe import (
     LC,
     SGD,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from autocompress.lc.penalty import grad_of
-from autocompress.plan import match
+from autocompress.parameters import match
 from autocompress.regularizers import Regularizer
 
 

@@ -16,10 +16,11 @@ from autocompress.calibration import KINDS, Statistics, calibrate
 from autocompress.data import Data
 from autocompress.errors import DataError, SchemeError
 from autocompress.evaluation import Evaluation, Loss, evaluate
+from autocompress.jsonform import digest_of
 from autocompress.layers import find_layers
 from autocompress.lc import Trainer, auto_mu, swapped
 from autocompress.lc.budget import epochs
-from autocompress.plan import Plan, Task, digest_of
+from autocompress.plan import Plan, Task
 from autocompress.recipe import LC, MuSchedule
 
 BATCH = 1024

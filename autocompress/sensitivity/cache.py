@@ -17,8 +17,8 @@ from autocompress.data.roots import cache_folder
 from autocompress.errors import AutocompressWarning
 from autocompress.evaluation import Loss
 from autocompress.explore.space import SearchSpace
+from autocompress.jsonform import digest_of
 from autocompress.models.identity import model_digest
-from autocompress.plan import digest_of
 from autocompress.sensitivity.measure import SAMPLES, Progress, measure
 from autocompress.sensitivity.table import Sensitivity
 from autocompress.storage.atomic import write_text

@@ -25,7 +25,8 @@ from autocompress.errors import (
     PackedFileError,
     PlanError,
 )
-from autocompress.plan import Plan, require_keys
+from autocompress.jsonform import require_keys
+from autocompress.plan import Plan
 from autocompress.storage import atomic, codec, container
 from autocompress.storage.buffers import PlainReader, PlainWriter, Reader, Writer, described
 

@@ -17,12 +17,14 @@ from autocompress.analysis.onesided import Goal
 from autocompress.catalog import OBJECTIVES, find
 from autocompress.compression.extension import extensions
 from autocompress.data import Data
+from autocompress.devices import check_device, find_device
 from autocompress.errors import ConfigError
 from autocompress.executors.ray.settings import RaySettings
 from autocompress.explore.given import read_given
 from autocompress.explore.halving import Halving
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.space import SearchSpace
+from autocompress.jsonform import override
 from autocompress.metrics import LatencySettings, Metric
 from autocompress.plan import Plan
 from autocompress.recipe import Candidate
@@ -159,14 +161,7 @@ class Sweep(Settings):
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
-        if value == "auto":
-            return value
-        try:
-            device = torch.device(value)
-        except RuntimeError:
-            raise ValueError("known are 'cpu', 'cuda', 'cuda:N' and 'auto'") from None
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("this machine (or this torch) has no CUDA device")
+        check_device(value)
         return value
 
     @model_validator(mode="after")
@@ -209,9 +204,7 @@ class Sweep(Settings):
 
     def torch_device(self) -> torch.device:
         """Return the device that ``device`` means here."""
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return find_device(self.device)
 
     def load_space(self) -> SearchSpace:
         """Return the search space.
@@ -256,24 +249,3 @@ class Sweep(Settings):
             "space": self.load_space().to_dict(),
             "objectives": self.load_objectives().to_dict(),
         }
-
-
-def override(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of nested mappings with values put in by dotted key.
-
-    Raises:
-        ConfigError: a key that leads through something that is not a mapping.
-    """
-    result = dict(values)
-    for key, value in overrides.items():
-        first, _, rest = key.partition(".")
-        if not rest:
-            result[first] = value
-            continue
-        inner = result.get(first, {})
-        if inner is None or isinstance(inner, bool):  # a switch: its settings take its place
-            inner = {}
-        if not isinstance(inner, Mapping):
-            raise ConfigError(f"{key}: {first!r} is {inner!r}, which has no keys of its own")
-        result[first] = override(inner, {rest: value})
-    return result

@@ -1,10 +1,11 @@
-"""JSON values: the keys that they must have, and a digest that identifies them."""
+"""JSON values: the keys that they must have, a digest that identifies them, changes to them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from autocompress.errors import ConfigError, unknown
 
@@ -27,3 +28,24 @@ def require_keys(data: object, keys: set[str], where: str, optional: Iterable[st
     missing = keys - set(data)
     if missing:
         raise ConfigError(f"{where}: the key {sorted(missing)[0]!r} is missing")
+
+
+def override(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of nested mappings with values put in by dotted key.
+
+    Raises:
+        ConfigError: a key that leads through something that is not a mapping.
+    """
+    result = dict(values)
+    for key, value in overrides.items():
+        first, _, rest = key.partition(".")
+        if not rest:
+            result[first] = value
+            continue
+        inner = result.get(first, {})
+        if inner is None or isinstance(inner, bool):  # a switch: its settings take its place
+            inner = {}
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"{key}: {first!r} is {inner!r}, which has no keys of its own")
+        result[first] = override(inner, {rest: value})
+    return result

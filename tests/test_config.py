@@ -1,6 +1,6 @@
 import pytest
 
-from autocompress.config import Sweep, override
+from autocompress.config import Sweep
 from autocompress.errors import ConfigError, UnknownName
 
 
@@ -29,16 +29,6 @@ def test_files_and_overrides(tmp_path):
     assert sweep.trials == 3
     assert sweep.limits == {"bytes": 20_000.0, "accuracy": 0.9}
     assert sweep.latency.batch_size == 8
-
-
-def test_override_makes_mappings_but_does_not_break_values():
-    assert override({}, {"a.b.c": 1}) == {"a": {"b": {"c": 1}}}
-    assert override({"a": {"x": 1}}, {"a.y": 2}) == {"a": {"x": 1, "y": 2}}
-    values = {"a": {"x": 1}}
-    override(values, {"a.x": 3})
-    assert values == {"a": {"x": 1}}
-    with pytest.raises(ConfigError, match=r"a.b: 'a' is 5"):
-        override({"a": 5}, {"a.b": 1})
 
 
 @pytest.mark.parametrize(

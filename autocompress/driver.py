@@ -163,8 +163,11 @@ class Driver:
             message=result.message,
             folder=self.folder.relative(pending.number),
             steps=self._steps.pop(result.number),
+            hardware=result.hardware,
         )
         record = self.study.tell(self.judge(record))
+        if self.halver is not None:
+            self.halver.end(record)
         clean_up(self.folder.trial(record.number))
         self._ended(record)
         for twin in self._twins.pop(pending.digest, []):

@@ -58,6 +58,7 @@ class PendingTrial:
         message: str = "",
         folder: str | None = None,
         steps: Sequence[StepRecord] = (),
+        hardware: Mapping[str, str] | None = None,
     ) -> TrialRecord:
         """Return the record of this trial with a result."""
         return TrialRecord(
@@ -75,6 +76,7 @@ class PendingTrial:
             start=self.start,
             epochs=sum(step.epochs for step in steps),
             course=tuple((step.val_accuracy, step.val_loss, step.bits) for step in steps),
+            hardware=dict(hardware or {}),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def read_record(trial: FrozenTrial) -> TrialRecord:
 def result_of(record: TrialRecord) -> dict[str, Any]:
     """Return what is stored of a result."""
     data = record.to_dict()
-    keys = ("status", "metrics", "seconds", "message", "folder", "epochs", "course")
+    keys = ("status", "metrics", "seconds", "message", "folder", "epochs", "course", "hardware")
     return {key: data[key] for key in keys}
 
 

@@ -80,6 +80,8 @@ class TrialRecord:
         epochs: Epochs of its L steps, all together.
         course: Validation accuracy, validation loss and bits of all codes after direct compression
             and after each L-C step: what other trials are compared with while they run.
+        hardware: The machine it was measured on, see
+            :func:`autocompress.metrics.hardware.fingerprint`; empty where that is not known.
     """
 
     number: int
@@ -96,6 +98,7 @@ class TrialRecord:
     start: int | None = None
     epochs: int = 0
     course: tuple[tuple[float, float, int], ...] = ()
+    hardware: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status not in list(Status):

@@ -99,6 +99,7 @@ class Study:
         seeds: Iterable[Seed] = (),
         notes: Mapping[str, Any] | None = None,
         storage: str | None = None,
+        name: str | None = None,
     ) -> Self:
         """Start a study.
 
@@ -109,6 +110,7 @@ class Study:
             seeds: Candidates to try first, see :func:`autocompress.explore.seeding.make_seeds`.
             notes: What :meth:`note` is to return from the beginning.
             storage: SQLAlchemy URL; a SQLite file ``study.db`` in the folder by default.
+            name: What the study is called in the database; by default as the folder.
 
         Raises:
             RunError: the folder holds a study already, or the database cannot be used.
@@ -124,12 +126,17 @@ class Study:
         database = Database(url)
         queue = make_queue((seed.params, {ORIGIN: seed.origin}) for seed in seeds)
         kept = {f"{_NOTE}{key}": value for key, value in (notes or {}).items()}
-        study_id = opening.create(folder, database, setup, {QUEUE: queue, **kept})
+        study_id = opening.create(folder, database, setup, {QUEUE: queue, **kept}, name)
         return cls(folder, database, study_id, setup, model)
 
     @classmethod
     def load(
-        cls, path: str | Path, *, model: nn.Module | None = None, storage: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        model: nn.Module | None = None,
+        storage: str | None = None,
+        name: str | None = None,
     ) -> Self:
         """Open a study, to read it or, with the model, to go on with it.
 
@@ -137,6 +144,7 @@ class Study:
             path: The run's folder, or its SQLite file.
             model: The reference model, needed to :meth:`ask`.
             storage: The URL given to :meth:`create`, if any.
+            name: The name given to :meth:`create`, if any.
 
         Raises:
             RunError: there is no study there, or not one of ours.
@@ -146,7 +154,7 @@ class Study:
         if storage is None and not Path(url.removeprefix("sqlite:///")).is_file():
             raise RunError(f"{path} holds no study: there is no file {opening.FILE} in it")
         database = Database(url)
-        study_id, setup = opening.load(folder, database)
+        study_id, setup = opening.load(folder, database, name)
         return cls(folder, database, study_id, setup, model)
 
     @property
@@ -267,7 +275,7 @@ class Study:
         if twin is None:
             return None
         message = f"{SAME} trial {twin.number}, not run again"
-        record = pending.record(twin.status, twin.metrics, message=message)
+        record = pending.record(twin.status, twin.metrics, message=message, hardware=twin.hardware)
         return self.tell(record)
 
     def records(self) -> list[TrialRecord]:

@@ -24,7 +24,14 @@ from autocompress.data import Data
 from autocompress.errors import AutocompressError, ExecutorError, PackedFileError
 from autocompress.explore.record import Status
 from autocompress.lc import StepRecord, Warm
-from autocompress.metrics import METRICS, LatencySettings, Measurement, Metric, measure
+from autocompress.metrics import (
+    METRICS,
+    LatencySettings,
+    Measurement,
+    Metric,
+    fingerprint,
+    measure,
+)
 from autocompress.recipe import Candidate
 from autocompress.storage import atomic
 from autocompress.storage import warm as warmth
@@ -116,6 +123,8 @@ class TrialResult:
         seconds: Wall time, of earlier sessions too if the trial was continued.
         message: Why it failed, or what was not as planned; one line.
         steps: L-C steps done, direct compression not counted.
+        hardware: The machine that it was measured on; see
+            :func:`autocompress.metrics.hardware.fingerprint`.
     """
 
     number: int
@@ -124,6 +133,7 @@ class TrialResult:
     seconds: float = 0.0
     message: str = ""
     steps: int = 0
+    hardware: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -304,7 +314,10 @@ class _Trial:
         steps = self.steps[-1].step if self.steps else 0
         numbers = "".join(f"  {name} {value:g}" for name, value in (metrics or {}).items())
         self.log(f"{status.value} after {seconds:.1f} s{': ' * bool(message)}{message}{numbers}")
-        return TrialResult(self.job.number, status, metrics or {}, seconds, message, steps)
+        hardware = fingerprint(self.context.data.device)
+        return TrialResult(
+            self.job.number, status, metrics or {}, seconds, message, steps, hardware
+        )
 
     def log(self, text: str) -> None:
         """Append a line to the trial's log."""

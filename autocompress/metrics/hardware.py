@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from pathlib import Path
@@ -35,6 +36,7 @@ def fingerprint(device: torch.device | str = "cpu") -> dict[str, str]:
     return described
 
 
+@functools.cache  # a list of all cores, which can be many
 def _cpu_model() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():  # platform.processor() is empty or generic on Linux

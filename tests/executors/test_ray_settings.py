@@ -3,9 +3,11 @@ import sys
 
 import pytest
 
+from autocompress.cli import main
 from autocompress.errors import ConfigError, ExecutorError, MissingExtra
 from autocompress.executors.ray.cluster import check_fit, load_ray, reach
-from autocompress.executors.ray.settings import RaySettings
+from autocompress.executors.ray.head import Head
+from autocompress.executors.ray.settings import RaySettings, check_used
 
 NODES = [{"CPU": 4.0, "GPU": 2.0}, {"CPU": 16.0}]
 
@@ -47,3 +49,34 @@ def test_a_trial_that_fits_no_node_is_refused(settings, message):
 def test_a_trial_that_fits_some_node_is_fine():
     check_fit(RaySettings(gpus_per_trial=0.25), NODES)
     check_fit(RaySettings(latency_on="stopwatch"), [*NODES, {"CPU": 1.0, "stopwatch": 1.0}])
+
+
+def test_settings_of_a_cluster_that_is_not_used_are_refused():
+    check_used("ray", ["address"])
+    check_used("local", [])
+    message = r"--cpus-per-trial, ray\.latency_on: .* executor = 'local': add --executor ray"
+    with pytest.raises(ConfigError, match=message):
+        check_used("local", ["cpus_per_trial", "latency_on"])
+
+
+def test_on_the_command_line_too(tmp_path, capfd):
+    options = ["--address", "auto", "--set", "ray.retries=2", "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as ended:
+        main(["search", *options])
+    assert ended.value.code == 2
+    assert capfd.readouterr().err.startswith("error: --address, ray.retries: for trials on Ray")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_that_is_gone_is_told_soon(monkeypatch):
+    monkeypatch.setattr("autocompress.executors.ray.head._EVERY", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        head = Head(address)
+        head.check(now=True)
+        assert not head.lost
+    with pytest.raises(ExecutorError, match=f"{address} is gone: .*autocompress resume"):
+        head.check(now=True)
+    assert head.lost
+    with pytest.raises(ExecutorError):
+        head.check()

@@ -1,27 +1,19 @@
-"""What runs inside a Ray actor: one worker, trial after trial."""
+"""What runs inside a Ray actor: one worker, trial after trial.
+
+Nothing heavy is imported here: what trials need, torch above all, comes with the work.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
-import shutil
-import tempfile
+import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-import torch
+import cloudpickle
 
-from autocompress.compressed import load
 from autocompress.errors import ExecutorError
-from autocompress.executors.ray.storage import LEFT, ON_THE_WAY, START, Storage
-from autocompress.executors.shipping import unpack
-from autocompress.explore.trial import LOG, MODEL, Job, TrialContext, request_stop
-from autocompress.lc import StepRecord
-from autocompress.metrics import fingerprint
 
 Message = dict[str, Any]
 """One of ``step``, ``result``, ``metrics``, ``broken`` and ``fatal``."""
@@ -29,34 +21,52 @@ _HEARD = 60.0
 """Seconds to wait at most for the driver to have heard of a step."""
 
 
+class Work(Protocol):
+    """What a worker does with jobs: :class:`~autocompress.executors.ray.work.Trials`, mostly."""
+
+    def run(
+        self, job: dict[str, Any], name: str, on_step: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Run a job.
+
+        Args:
+            job: Its JSON form.
+            name: Its folder relative to the run.
+            on_step: Called with each step's record; returns whether the job is to end there.
+
+        Returns:
+            The result's JSON form.
+        """
+
+    def measure(self, job: dict[str, Any], name: str, metrics: tuple[str, ...]) -> dict[str, Any]:
+        """Measure the model that a job left; return ``metrics`` and ``hardware``."""
+
+    def note(self, text: str) -> None:
+        """Add to the log of the job that runs now, if any."""
+
+
 class Worker:
-    """Loads the context once and runs jobs in a thread, while other calls tell of them.
+    """Makes itself ready once and runs jobs in a thread, while other calls tell of them.
 
     Args:
-        payload: What :func:`autocompress.executors.shipping.pack` returned.
-        threads: Threads of the numerical libraries.
+        load: What to do with jobs, as :func:`cloudpickle.dumps` wrote it: a function without
+            arguments that returns a :class:`Work`.
         waits: Whether to wait after each step until the driver has heard of it.
-        gpu: Whether it was given a GPU or a part of one.
-        storage: Where states and files go; None where the driver's folders are seen here.
+        sees: Whether the driver's folders are to be seen here.
     """
 
-    def __init__(
-        self, payload: bytes, threads: int, waits: bool, gpu: bool, storage: Storage | None
-    ) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, load: bytes, waits: bool, sees: bool) -> None:
         self._waits = waits
-        self._storage = storage
-        self._scratch: Path | None = None
-        self._saved: dict[Path, int] = {}  # when files were written that are stored
+        self._sees = sees
         self._changed = threading.Condition()
         self._news: list[Message] = []
         self._told = self._handed = self._heard = 0  # messages so far
         self._stopped: set[int] = set()
+        self._thread: threading.Thread | None = None
         self._failure = ""
-        self._context: TrialContext
-        device = "cuda" if gpu and torch.cuda.is_available() else "cpu"
+        self._work: Work
         try:
-            self._context, self._run = unpack(payload, device)
+            self._work = cloudpickle.loads(load)()
         except Exception as error:  # whatever a user's class raises when it is put together again
             self._failure = f"{type(error).__name__}: {error}"
 
@@ -75,21 +85,19 @@ class Worker:
             "host": os.uname().nodename if hasattr(os, "uname") else "",
             "process": os.getpid(),
             "failure": self._failure,
-            "sees": self._storage is not None or os.path.exists(probe),
+            "sees": not self._sees or os.path.exists(probe),
         }
 
-    def begin(self, values: dict[str, Any], name: str, measured: tuple[str, ...] | None) -> None:
+    def begin(self, job: dict[str, Any], name: str, measured: tuple[str, ...] | None) -> None:
         """Begin a job.
 
         Args:
-            values: The job's JSON form.
+            job: The job's JSON form.
             name: Its folder relative to the run.
             measured: None to run it; otherwise what to measure of the model that it left.
         """
-        job = Job(**values)
-        work = self._measure if measured is not None else self._work
-        arguments = (job, name, measured or ())
-        threading.Thread(target=self._guard, args=(work, arguments), daemon=True).start()
+        self._thread = threading.Thread(target=self._do, args=(job, name, measured), daemon=True)
+        self._thread.start()
 
     def news(self, stop: int | None) -> list[Message]:
         """Wait for something to happen, and return what did.
@@ -111,6 +119,17 @@ class Worker:
         """Have a job end after its current step."""
         self._stopped.add(number)
 
+    def note_stack(self) -> None:
+        """Write where the job stands into its log: it takes too long, and is about to be ended."""
+        identity = self._thread.ident if self._thread is not None else None
+        frame = sys._current_frames().get(identity) if identity is not None else None
+        lines = ["Job (most recent call first):"]  # as faulthandler writes it
+        while frame is not None:
+            code = frame.f_code
+            lines.append(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
+            frame = frame.f_back
+        self._work.note("\n".join(lines))
+
     def _tell(self, wait: bool = False, **message: Any) -> None:
         """Have the driver told of something; wait until it has heard of it if asked to."""
         with self._changed:
@@ -121,81 +140,21 @@ class Worker:
             if wait:
                 self._changed.wait_for(lambda: self._heard >= told, timeout=_HEARD)
 
-    def _guard(self, work: Any, arguments: tuple[Any, ...]) -> None:
+    def _do(self, job: dict[str, Any], name: str, measured: tuple[str, ...] | None) -> None:
+        number = job["number"]
+
+        def on_step(step: dict[str, Any]) -> bool:
+            self._tell(wait=self._waits, step=step)
+            return number in self._stopped
+
         try:
-            work(*arguments)
+            if measured is not None:
+                self._tell(**self._work.measure(job, name, measured))
+                return
+            result = self._work.run(job, name, on_step)
+            self._stopped.discard(number)
+            self._tell(result=result)
         except ExecutorError as error:  # a full disk, a storage out of reach: none could run here
             self._tell(fatal=str(error))
         except Exception as error:  # a job turns its exceptions into statuses: this is a bug
             self._tell(broken=f"{type(error).__name__}: {error}")
-
-    def _work(self, job: Job, name: str, measured: tuple[str, ...]) -> None:
-        job = self._fetch(job, name)
-        folder = Path(job.folder)
-
-        def on_step(record: StepRecord) -> None:
-            self._save(folder, name, ON_THE_WAY)
-            self._tell(wait=self._waits, step=asdict(record))
-            if job.number in self._stopped:
-                request_stop(folder)
-
-        with _output_to(folder / LOG):
-            result = self._run(job, self._context, on_step)
-        self._save(folder, name, LEFT)
-        self._leave()
-        self._stopped.discard(job.number)
-        self._tell(result=result.to_dict())
-
-    def _measure(self, job: Job, name: str, measured: tuple[str, ...]) -> None:
-        folder = Path(job.folder)
-        if self._storage is not None:
-            folder = self._new_scratch()
-            self._storage.get(f"{name}/{MODEL}", folder / MODEL)
-        compressed = load(folder / MODEL, self._context.model)
-        metrics = self._context.measure(measured, compressed)
-        self._leave()
-        device = self._context.data.device
-        self._tell(metrics=metrics, hardware=fingerprint(device))
-
-    def _fetch(self, job: Job, name: str) -> Job:
-        """Bring what the trial needs to this node."""
-        if self._storage is None:
-            return job
-        folder = self._new_scratch()
-        for file in ON_THE_WAY:
-            self._storage.get(f"{name}/{file}", folder / file)
-        warm = job.warm
-        if warm is not None and self._storage.get(f"{name}/{START}", folder / START):
-            warm = str(folder / START)
-        return dataclasses.replace(job, folder=str(folder), warm=warm)
-
-    def _new_scratch(self) -> Path:
-        self._scratch = Path(tempfile.mkdtemp(prefix="autocompress-"))
-        return self._scratch
-
-    def _save(self, folder: Path, name: str, files: tuple[str, ...]) -> None:
-        if self._storage is None:
-            return
-        for file in files:
-            path = folder / file
-            written = path.stat().st_mtime_ns if path.exists() else None
-            if written is not None and written != self._saved.get(path):
-                self._storage.put(path, f"{name}/{file}")
-                self._saved[path] = written
-
-    def _leave(self) -> None:
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._saved.clear()
-            self._scratch = None
-
-
-@contextlib.contextmanager
-def _output_to(log: Path) -> Iterator[None]:
-    """Send what the model prints or warns of to the trial's log, not over the driver's display."""
-    with (
-        open(log, "a", encoding="utf-8") as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
-        yield

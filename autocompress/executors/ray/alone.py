@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from autocompress.executors.ray.slot import Slot, Task
+from autocompress.executors.ray.slot import Slot
+from autocompress.executors.ray.tasks import Task
 
 
 class Room:

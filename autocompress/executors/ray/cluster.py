@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from autocompress.errors import ConfigError, ExecutorError, MissingExtra
+from autocompress.executors.ray.head import Head
 from autocompress.executors.ray.settings import RaySettings
 
 _PATIENCE = 5.0
@@ -67,6 +68,7 @@ class Cluster:
         self._ours = not self.ray.is_initialized()
         if self._ours:
             self._connect(settings.address, cpus)
+        self._head = Head(self.ray.get_runtime_context().gcs_address)
         try:
             check_fit(settings, self.nodes())
         except ConfigError:
@@ -95,6 +97,19 @@ class Cluster:
             if tries <= 1 or "timed out" not in str(error):
                 raise
             self._init(options, tries - 1)
+
+    @property
+    def there(self) -> bool:
+        """Whether the head was there when it was last looked for."""
+        return not self._head.lost
+
+    def check(self, *, now: bool = False) -> None:
+        """Look for the head, from time to time or now.
+
+        Raises:
+            ExecutorError: it is gone.
+        """
+        self._head.check(now=now)
 
     def nodes(self) -> list[dict[str, float]]:
         """Return the resources of each node that is there."""

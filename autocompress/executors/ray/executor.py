@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import secrets
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import cloudpickle
+
 from autocompress.errors import ExecutorError
-from autocompress.executors.base import DoneEvent, Event, StepEvent
-from autocompress.executors.ray.actor import Message, Worker
-from autocompress.executors.ray.alone import Room
+from autocompress.executors.base import Event
+from autocompress.executors.ray.actor import Message, Work
 from autocompress.executors.ray.cluster import Cluster
+from autocompress.executors.ray.crew import Crew
+from autocompress.executors.ray.files import Courier
 from autocompress.executors.ray.settings import RaySettings
-from autocompress.executors.ray.slot import Slot, Task, end_actor, relative
-from autocompress.executors.ray.storage import LEFT, ON_THE_WAY, START, Storage
+from autocompress.executors.ray.slot import Slot
+from autocompress.executors.ray.storage import Storage
+from autocompress.executors.ray.tasks import Tasks
+from autocompress.executors.ray.work import Trials
 from autocompress.executors.shipping import pack
 from autocompress.explore.record import Status
 from autocompress.explore.trial import Job, RunJob, TrialContext, TrialResult, run_job
-from autocompress.lc import StepRecord
-from autocompress.metrics import METRICS
 
-TIMED = tuple(name for name in METRICS if name.startswith("latency"))
-"""Metrics that depend on the machine they are measured on."""
-_MOST_STILLBORN = 5
-"""How many workers in a row may die before they come up."""
+_LAST_WORDS = 2.0
+"""Seconds that workers have to write where they stand before they are ended for being late."""
 
 
 class RayExecutor:
     """Actors that load the context once and then run trial after trial.
 
     The context lies in the cluster's object store, once. A trial whose worker or node is lost goes
-    on at its last L-C step on another; one that runs out of memory next to others on a GPU is tried
-    once more with a GPU of its own.
+    on at its last L-C step on another; one whose worker process dies again after the same step has
+    crashed. One that runs out of memory next to others on a GPU is tried once more with a GPU of
+    its own.
 
     Args:
         context: What all jobs share.
@@ -50,6 +49,8 @@ class RayExecutor:
             again: a stop then takes effect right there, and not a step later.
         local: CPUs of a Ray that is started here; None for all.
         work: What to do with a job; for tests.
+        load: Makes what a worker does with jobs instead of running trials, context and all: for
+            workers that are to stay light.
 
     Raises:
         MissingExtra: Ray is not installed.
@@ -69,25 +70,26 @@ class RayExecutor:
         waits: bool = False,
         local: int | None = None,
         work: RunJob = run_job,
+        load: Callable[[], Work] | None = None,
     ) -> None:
         self._settings = settings or RaySettings()
-        self._run = Path(run).resolve()
-        self._storage = storage
         self._timeout = timeout
-        self._slots: list[Slot] = []
-        self._waiting: deque[Task] = deque()
-        self._room = Room()
-        self._stillborn = 0
-        self._tasks: dict[int, Task] = {}
+        self._broken: ExecutorError | None = None
         self._closed = False
-        self._probe = self._run / f".seen-{secrets.token_hex(4)}"
-        payload = pack(context, work, small=self._settings.small_data)
+        if load is None:
+            payload = pack(context, work, small=self._settings.small_data)
+            load = partial(Trials, payload, threads, self._settings.gpus_per_trial > 0, storage)
+        self._courier = Courier(Path(run), storage)
+        self._tasks = Tasks(self._courier, elsewhere=self._settings.latency_on is not None)
         self._cluster = Cluster(self._settings, cpus=local)
         self._ray = self._cluster.ray
-        gpu = self._settings.gpus_per_trial > 0
-        self._arguments = (self._ray.put(payload), threads, waits, gpu, storage)
-        self._class = self._ray.remote(Worker)
-        self.workers = self._settings.max_concurrent or self._cluster.places(self._settings)
+        arguments = (self._ray.put(cloudpickle.dumps(load)), waits, storage is None)
+        self._crew = Crew(self._cluster, self._settings, self._courier, arguments)
+
+    @property
+    def workers(self) -> int:
+        """How many trials run at a time."""
+        return self._crew.size
 
     @property
     def capacity(self) -> int:
@@ -103,73 +105,66 @@ class RayExecutor:
             ExecutorError: they cannot start.
         """
         deadline = time.monotonic() + seconds
-        while len(self._slots) < self.workers:
-            self._slots.append(self._new("trial"))
-        while time.monotonic() < deadline and any(s.place is None for s in self._slots):
+        self._crew.fill()
+        while time.monotonic() < deadline and any(s.place is None for s in self._crew.slots):
             self.poll(0.25)
-        return sum(slot.place is not None for slot in self._slots)
+        return sum(slot.place is not None for slot in self._crew.slots)
 
     @property
     def running(self) -> dict[int, dict[str, Any]]:
         """Where jobs run, by number: ``node``, ``host``, ``process`` and ``gpus``."""
-        busy = ((slot.task, slot.place) for slot in self._slots)
+        busy = ((slot.task, slot.place) for slot in self._crew.slots)
         return {task.job.number: place for task, place in busy if task and place}
 
     def submit(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            task = Task(job, relative(job.folder, str(self._run)))
-            self._send(task)
-            self._tasks[job.number] = task
-            self._waiting.append(task)
+            self._tasks.add(job)
         self._assign()
-
-    def _send(self, task: Task) -> None:
-        """Put what the trial goes on from, and starts from, where all nodes reach it."""
-        if self._storage is None:
-            return
-        folder = Path(task.job.folder)
-        for file in ON_THE_WAY:
-            if (folder / file).exists():
-                self._storage.put(folder / file, f"{task.name}/{file}")
-        if task.job.warm is not None and Path(task.job.warm).exists():
-            self._storage.put(Path(task.job.warm), f"{task.name}/{START}")
 
     def poll(self, timeout: float) -> list[Event]:
+        if self._broken is not None:
+            raise self._broken
         events: list[Event] = []
-        for slot in self._slots:
-            if slot.task is not None and slot.reply is None:
-                slot.listen()  # only now: whatever it told before has been dealt with
-        by_reply = {slot.reply: slot for slot in self._slots if slot.reply is not None}
-        if by_reply:
-            ready, _ = self._ray.wait(
-                list(by_reply), num_returns=len(by_reply), timeout=0, fetch_local=False
-            )
-            if not ready:
-                ready, _ = self._ray.wait(list(by_reply), num_returns=1, timeout=timeout)
-            for reply in ready:
-                events += self._heard(by_reply[reply])
-        elif timeout > 0:
-            time.sleep(timeout)
-        events += self._late()
-        for slot in self._room.vacated(self._slots):
-            self._retire(slot)
-        if (task := self._room.ready(self._slots)) is not None:
-            self._waiting.append(task)
-        self._assign()
+        try:
+            self._cluster.check()
+            for slot in self._replied(timeout):
+                events += self._heard(slot)
+            events += self._late()
+            if (task := self._crew.vacate()) is not None:
+                self._tasks.waiting.append(task)
+            self._assign()
+        except ExecutorError as error:
+            if not events:
+                raise
+            self._broken = error  # what others have finished comes first
         return events
 
+    def _replied(self, timeout: float) -> list[Slot]:
+        """Return the slots with an answer; wait for one if there is none."""
+        for slot in self._crew.slots:
+            if slot.task is not None and slot.reply is None:
+                slot.listen()  # only now: whatever it told before has been dealt with
+        by_reply = {slot.reply: slot for slot in self._crew.slots if slot.reply is not None}
+        if not by_reply:
+            time.sleep(timeout)
+            return []
+        wait, replies = self._ray.wait, list(by_reply)
+        ready, _ = wait(replies, num_returns=len(replies), timeout=0, fetch_local=False)
+        if not ready:
+            ready, _ = wait(replies, num_returns=1, timeout=timeout)
+        return [by_reply[reply] for reply in ready]
+
     def stop(self, number: int) -> None:
-        for slot in self._slots:
+        for slot in self._crew.slots:
             if slot.task is not None and slot.task.job.number == number:
                 slot.stop()
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            for slot in self._slots:
-                end_actor(self._ray, slot)
-            self._slots.clear()
-            self._probe.unlink(missing_ok=True)
+            if self._cluster.there:
+                self._crew.close()
+            self._courier.close()
             self._cluster.close()
 
     def __enter__(self) -> Self:
@@ -184,179 +179,79 @@ class RayExecutor:
         self.close()
 
     def _assign(self) -> None:
-        """Give waiting tasks to free actors, and ask for as many more as are of use."""
-        for slot in self._slots:
-            task = next((t for t in self._waiting if t.kind == slot.kind), None)
-            if slot.free and task is not None:
-                self._waiting.remove(task)
-                self._start(slot, task)
-        most_of = {"trial": self.workers, "timer": 1, "alone": 1}
-        if self._room.task is not None and not any(
-            s.kind == "alone" and s.place for s in self._slots
-        ):
-            most_of["trial"] = 0  # none that would take a part of the emptied GPU
-        for kind, most in most_of.items():
-            wanted = sum(task.kind == kind for task in self._waiting)
-            there = [slot for slot in self._slots if slot.kind == kind and slot.room is None]
-            coming = sum(slot.place is None for slot in there)
-            for _ in range(min(most - len(there), wanted - coming)):
-                self._slots.append(self._new(kind))
+        for slot, task in self._crew.assign(self._tasks.waiting):
+            if slot.kind == "timer":
+                slot.start(task, task.job, self._tasks.timed(task))
+            else:
+                slot.start(task, self._tasks.here(task), None)
 
-    def _start(self, slot: Slot, task: Task) -> None:
-        job, timed = task.job, self._timed(task.job)
-        if slot.kind == "timer":
-            slot.start(task, job, timed)
-        else:
-            job = dataclasses.replace(job, metrics=tuple(m for m in job.metrics if m not in timed))
-            slot.start(task, job, None)
-
-    def _timed(self, job: Job) -> tuple[str, ...]:
-        """Return the metrics that are measured on certain nodes only."""
-        if self._settings.latency_on is None:
-            return ()
-        return tuple(name for name in job.metrics if name in TIMED)
-
-    def _new(self, kind: str) -> Slot:
-        """Ask for an actor; where it comes up, and when, is Ray's business."""
-        settings = self._settings
-        gpus = settings.gpus_per_trial
-        options: dict[str, Any] = {"num_cpus": settings.cpus_per_trial, "num_gpus": gpus}
-        if kind == "alone":
-            options["num_gpus"] = 1
-        elif kind == "timer":
-            options = {"num_cpus": 0, "num_gpus": gpus, "resources": {settings.latency_on: 1}}
-        actor = self._class.options(max_concurrency=4, **options).remote(*self._arguments)
-        self._run.mkdir(parents=True, exist_ok=True)
-        self._probe.touch()
-        return Slot(kind, actor, reply=actor.hello.remote(str(self._probe)))
-
-    def _heard(self, slot: Slot) -> list[Event]:
+    def _heard(self, slot: Slot) -> Iterator[Event]:
         """Take an actor's answer, or learn of its end."""
         try:
             said = self._ray.get(slot.reply)
         except self._ray.exceptions.RayError as error:
-            return self._lost(slot, error)
+            yield from self._lost(slot, error)
+            return
         if slot.place is None:
-            self._greeted(slot, said)
-            return []
-        events: list[Event] = []
-        for message in said:
-            events += self._message(slot, message)
+            self._crew.greet(slot, said)
+            return
         slot.reply = None
-        return events
+        for message in said:
+            yield from self._message(slot, message)
 
-    def _greeted(self, slot: Slot, place: dict[str, Any]) -> None:
-        where = f"a worker on node {place['host']}"
-        if place["failure"]:
-            raise ExecutorError(f"{where} cannot load the model and the data: {place['failure']}")
-        if not place["sees"]:
-            raise ExecutorError(
-                f"{where} does not see the run's folder {self._run}: give a storage_path "
-                f"(--storage-path), a folder or URI that all nodes reach"
-            )
-        slot.place, slot.reply = place, None
-        self._stillborn = 0
-
-    def _message(self, slot: Slot, message: Message) -> list[Event]:
+    def _message(self, slot: Slot, message: Message) -> Sequence[Event]:
         task = slot.task
         if task is None:
             return []
         if "step" in message:
-            record = StepRecord(**message["step"])
-            if record.step <= task.told:  # told before its first worker was lost
-                return []
-            task.told = record.step
-            return [StepEvent(task.job.number, record)]
+            return self._tasks.step(task, message["step"])
         slot.task = None
         if "fatal" in message:
             raise ExecutorError(message["fatal"])
         if "broken" in message:
-            return [self._done(task, task.end(Status.CRASHED, message["broken"]))]
-        if "metrics" in message and task.result is not None:
-            metrics = {**task.result.metrics, **message["metrics"]}
-            metrics = {name: metrics[name] for name in task.job.metrics if name in metrics}
-            return [self._done(task, dataclasses.replace(task.result, metrics=metrics))]
-        return self._result(slot, task, TrialResult.from_dict(message["result"]))
-
-    def _result(self, slot: Slot, task: Task, result: TrialResult) -> list[Event]:
-        """Take a trial's result, unless it is to be tried alone or to be measured elsewhere."""
+            return self._tasks.failed(task, Status.CRASHED, message["broken"])
+        if "metrics" in message:
+            return self._tasks.measured(task, message)
+        result = TrialResult.from_dict(message["result"])
         if slot.kind == "alone":
-            self._retire(slot)
-            self._room.done()
+            self._crew.retire(slot)
+            self._crew.room.done()
         elif result.status is Status.OUT_OF_MEMORY and 0 < self._settings.gpus_per_trial < 1:
-            self._room.want(task, slot.place or {})
+            self._crew.room.want(task, slot.place or {})
             return []
-        if result.status is Status.COMPLETE and self._timed(task.job):
-            task.result, task.kind = result, "timer"
-            self._waiting.append(task)
-            return []
-        return [self._done(task, result)]
+        return self._tasks.result(task, result)
 
-    def _done(self, task: Task, result: TrialResult) -> DoneEvent:
-        """Bring home what the trial left, and forget it."""
-        self._tasks.pop(task.job.number, None)
-        if self._storage is not None:
-            for file in LEFT:
-                self._storage.get(f"{task.name}/{file}", Path(task.job.folder) / file)
-            self._storage.remove(task.name)
-        return DoneEvent(result)
-
-    def _retire(self, slot: Slot) -> None:
-        end_actor(self._ray, slot)
-        with contextlib.suppress(ValueError):
-            self._slots.remove(slot)
-
-    def _late(self) -> list[Event]:
+    def _late(self) -> Iterator[Event]:
         """Give up what takes too long."""
-        if self._timeout is None:
-            return []
-        begun = time.monotonic() - self._timeout
-        events: list[Event] = []
-        for slot in [s for s in self._slots if s.task and s.since < begun]:
-            task = slot.task
-            self._retire(slot)
+        late = self._crew.late(self._timeout)
+        self._crew.note_stacks(late, _LAST_WORDS)
+        for slot in late:
+            task, limit = slot.task, self._timeout or 0.0
+            self._crew.retire(slot)
             if slot.kind == "alone":
-                self._room.done()
+                self._crew.room.done()
             if task is not None:
-                why = f"no result within {self._timeout:g} s"
-                events.append(self._done(task, task.end(Status.TIMEOUT, why, self._timeout)))
-        return events
+                why = f"no result within {limit:g} s"
+                yield from self._tasks.failed(task, Status.TIMEOUT, why, limit)
 
-    def _lost(self, slot: Slot, error: Exception) -> list[Event]:
+    def _lost(self, slot: Slot, error: Exception) -> Sequence[Event]:
         """Hand on the task of a worker that is gone."""
+        self._cluster.check(now=True)
         task, place = slot.task, slot.place
-        self._retire(slot)
+        self._crew.retire(slot)
         if place is None:
-            self._not_born(error)
+            self._crew.not_born(error)
         if task is None:
             return []
-        if place is not None and self._cluster.alive(place["node"]):
-            task.deaths += 1
+        # an actor that is out of reach is one of a lost node, which Ray is slow to tell
+        away = isinstance(error, self._ray.exceptions.ActorUnavailableError)
+        if place is not None and not away and self._cluster.alive(place["node"]):
+            task.died()
         if task.deaths <= self._settings.retries:
-            self._waiting.appendleft(task)
+            self._tasks.waiting.appendleft(task)
             return []
         if slot.kind == "alone":
-            self._room.done()
+            self._crew.room.done()
         memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
         status = Status.OUT_OF_MEMORY if memory else Status.CRASHED
-        return [self._done(task, task.end(status, f"its worker process died: {_line(error)}"))]
-
-    def _not_born(self, error: Exception) -> None:
-        """Raise an error where no worker will ever come up."""
-        self._stillborn += 1
-        dead = isinstance(error, self._ray.exceptions.RayActorError)
-        if (
-            self._stillborn > _MOST_STILLBORN
-            or not dead
-            or getattr(error, "actor_init_failed", False)
-        ):
-            raise ExecutorError(
-                f"workers cannot start on the cluster: {_line(error)}; is autocompress installed "
-                f"on all nodes, in the same version?"
-            ) from error
-
-
-def _line(error: Exception) -> str:
-    """Return the last line of what Ray says, which is the one that tells why, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:200]
+        return self._tasks.failed(task, status, task.why())

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from autocompress.errors import ConfigError
 from autocompress.settings import Settings
+
+OPTIONS = ("address", "cpus_per_trial", "gpus_per_trial", "max_concurrent", "storage_path")
+"""Keys with an option of their own on the command line."""
 
 
 class RaySettings(Settings):
@@ -35,3 +40,22 @@ class RaySettings(Settings):
     latency_on: str | None = None
     small_data: NonNegativeInt = 256 * 2**20
     retries: NonNegativeInt = 1
+
+
+def check_used(executor: str, asked: Iterable[str]) -> None:
+    """Check that nobody asks for something of a cluster that the sweep does not use.
+
+    Args:
+        executor: Where the sweep's trials run.
+        asked: Keys of :class:`RaySettings` that were given for this very session; those in a
+            sweep's file may stay there.
+
+    Raises:
+        ConfigError: there are some, and no cluster.
+    """
+    found = [f"--{k.replace('_', '-')}" if k in OPTIONS else f"ray.{k}" for k in asked]
+    if found and executor != "ray":
+        raise ConfigError(
+            f"{', '.join(found)}: for trials on Ray only, and these run with executor = "
+            f"{executor!r}: add --executor ray (executor: ray)"
+        )

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autocompress.explore.record import Status
-from autocompress.explore.trial import Job, TrialResult
-
-Kind = str  # of actors, and of the tasks they take
-"""``trial``; ``alone``, with a GPU of its own; ``timer``, to measure latency only."""
-
-
-@dataclass(eq=False)
-class Task:
-    """A job on its way.
-
-    Attributes:
-        job: The job, as the driver gave it.
-        name: Its folder relative to the run.
-        kind: Which actors may take it.
-        deaths: Worker processes that died with it.
-        told: Last step the driver has heard of; -1 for none.
-        result: The trial's result while latency is being measured.
-    """
-
-    job: Job
-    name: str
-    kind: Kind = "trial"
-    deaths: int = 0
-    told: int = -1
-    result: TrialResult | None = None
-
-    def end(self, status: Status, message: str, seconds: float = 0.0) -> TrialResult:
-        """Return the result of a job that no worker told one of."""
-        return TrialResult(
-            self.job.number, status, seconds=seconds, message=message, steps=max(self.told, 0)
-        )
+from autocompress.executors.ray.tasks import Kind, Task
+from autocompress.explore.trial import Job
 
 
 @dataclass(eq=False)
@@ -95,14 +63,3 @@ class Slot:
             return False
         same = self.place["node"] == place["node"]
         return same and bool(set(self.place["gpus"]) & set(place["gpus"]))
-
-
-def end_actor(ray: Any, slot: Slot) -> None:
-    """End an actor at once, whatever it is doing."""
-    with contextlib.suppress(Exception):  # it, its node or the whole cluster is gone already
-        ray.kill(slot.actor, no_restart=True)
-
-
-def relative(folder: str, run: str) -> str:
-    """Return a job's folder relative to the run, as storages name it."""
-    return os.path.relpath(folder, run).replace(os.sep, "/")

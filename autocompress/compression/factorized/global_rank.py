@@ -10,36 +10,21 @@ from typing import Any, ClassVar, final
 import numpy as np
 from torch import Tensor
 
-from autocompress.compression.base import (
-    Code,
-    Compression,
-    Facts,
-    Shapes,
-    Tensors,
-    shapes_of,
-)
+from autocompress.compression.base import Code, Compression, Shapes, Tensors, shapes_of
 from autocompress.compression.dense import Dense
 from autocompress.compression.factorized.allocation import Costs, Values, allocate
 from autocompress.compression.factorized.factors import (
     LowRankCode,
     check_conv,
-    check_matrices,
     factor_shapes,
     make_code,
 )
-from autocompress.compression.factorized.lowrank import (
-    COVARIANCE,
+from autocompress.compression.factorized.rank_cost import Cost, Sites, floor
+from autocompress.compression.factorized.scheme import (
+    Factorization,
     check_share,
     least_ranks,
     matrices,
-)
-from autocompress.compression.factorized.rank_cost import (
-    Cost,
-    Sites,
-    can_tell,
-    find_sites,
-    floor,
-    rank_costs,
 )
 from autocompress.compression.factorized.svd import decompose, tails
 from autocompress.compression.weighting import Weighting
@@ -51,7 +36,7 @@ ENERGIES = ("absolute", "relative")
 
 @final
 @dataclass(frozen=True)
-class GlobalRank(Compression):
+class GlobalRank(Factorization):
     """Give the layers of a task the ranks that keep most energy within one budget.
 
     Maximises ``Σ kept energy`` over the ranks r >= 1 of all layers, any of which may also stay as
@@ -93,20 +78,8 @@ class GlobalRank(Compression):
         check_conv(self.conv)
 
     @property
-    def weightings(self) -> frozenset[str]:  # type: ignore[override]
-        """The covariance of the inputs, which says nothing of the spatial reshaping."""
-        return COVARIANCE if self.conv == "channel" else frozenset()
-
-    @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
-        """The size of the inputs, where FLOPs count."""
-        return frozenset({"spatial"} if self.cost == "flops" else ())
-
-    def bind(self, facts: Sequence[Facts]) -> Compression:
-        return replace(self, sites=find_sites(facts, self.conv)) if self.needs else self
-
-    def unbound(self) -> Compression:
-        return replace(self, sites=())
+    def counts_flops(self) -> bool:
+        return self.cost == "flops"
 
     def project(
         self,
@@ -119,7 +92,7 @@ class GlobalRank(Compression):
         del mu, previous  # the optimum is found from scratch
         shapes = shapes_of(weights)
         self.check(shapes)
-        costs = self._costs(shapes)
+        costs = self.costs(shapes)
         found = [decompose(*pair) for pair in matrices(weights, self.conv, weighting)]
         options = [self._options(f.squares, c) for f, c in zip(found, costs, strict=True)]
         chosen = allocate([o[0] for o in options], [o[1] for o in options], self._limit(costs))
@@ -143,20 +116,16 @@ class GlobalRank(Compression):
     def _limit(self, costs: Sequence[Cost]) -> int:
         return floor(self.budget * sum(cost.dense for cost in costs))
 
-    def _costs(self, shapes: Shapes) -> list[Cost]:
-        return rank_costs(shapes, self.conv, self.sites, flops=self.cost == "flops")
-
     def _known_costs(self, shapes: Shapes) -> list[Cost] | None:
         """Return the costs if they can be told now."""
-        known = can_tell(shapes, self.sites, flops=self.cost == "flops")
-        return self._costs(shapes) if known else None
+        return self.costs(shapes) if self.knows_costs(shapes) else None
 
     def _least(self, shapes: Shapes, costs: Sequence[Cost]) -> int:
         ranks = least_ranks(shapes, self.conv)
         return sum(min(c.of(r), c.dense) for c, r in zip(costs, ranks, strict=True))
 
     def check(self, shapes: Shapes) -> None:
-        check_matrices(shapes, self.conv)
+        super().check(shapes)
         costs = self._known_costs(shapes)
         if costs is None:
             return

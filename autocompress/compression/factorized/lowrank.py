@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from autocompress.compression.base import (
-    Code,
-    Compression,
-    Facts,
-    Shapes,
-    Tensors,
-    refuse,
-    require_finite,
-    shapes_of,
-    total_numel,
-)
+from autocompress.compression.base import Code, Compression, Shapes, Tensors, shapes_of, total_numel
 from autocompress.compression.dense import Dense
 from autocompress.compression.estimate import Estimate, Known, dense
 from autocompress.compression.factorized.factors import (
     LowRankCode,
     Pair,
     check_conv,
-    check_matrices,
     factor_shapes,
     full_rank,
     make_code,
-    matrix_shape,
-    to_matrix,
 )
-from autocompress.compression.factorized.rank_cost import (
-    Cost,
-    Sites,
-    can_tell,
-    find_sites,
-    rank_costs,
+from autocompress.compression.factorized.rank_cost import Sites
+from autocompress.compression.factorized.scheme import (
+    Factorization,
+    check_share,
+    least_ranks,
+    matrices,
 )
 from autocompress.compression.factorized.svd import decompose, tails
-from autocompress.compression.weighting import Covariance, Weighting
+from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError
 
 SHARES = ("rank_fraction", "energy", "parameters", "flops")
-COVARIANCE = frozenset({"covariance"})
 
 
 @final
 @dataclass(frozen=True)
-class LowRank(Compression):
+class LowRank(Factorization):
     """Replace each weight matrix by its best approximation of a given rank.
 
     Solves ``min ‖W − UV‖²_F s.t. rank ≤ r`` by the truncated singular value decomposition, which
@@ -107,20 +93,8 @@ class LowRank(Compression):
         return self.energy is None
 
     @property
-    def weightings(self) -> frozenset[str]:  # type: ignore[override]
-        """The covariance of the inputs, which says nothing of the spatial reshaping."""
-        return COVARIANCE if self.conv == "channel" else frozenset()
-
-    @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
-        """The size of the inputs, where FLOPs count."""
-        return frozenset({"spatial"} if self.flops is not None else ())
-
-    def bind(self, facts: Sequence[Facts]) -> Compression:
-        return self if self.flops is None else replace(self, sites=find_sites(facts, self.conv))
-
-    def unbound(self) -> Compression:
-        return replace(self, sites=())
+    def counts_flops(self) -> bool:
+        return self.flops is not None
 
     def project(
         self,
@@ -160,7 +134,7 @@ class LowRank(Compression):
             return tuple(rank if rank < full else None for rank, full in whole)
         share = self.parameters if self.flops is None else self.flops
         assert share is not None
-        ranks = [cost.most(share) for cost in self._costs(shapes)]
+        ranks = [cost.most(share) for cost in self.costs(shapes)]
         full = [full_rank(shape, self.conv) for shape in shapes]
         return tuple(
             r if r is not None and r < f else None for r, f in zip(ranks, full, strict=True)
@@ -172,13 +146,10 @@ class LowRank(Compression):
         assert self.rank_fraction is not None
         return max(1, round(self.rank_fraction * full_rank(shape, self.conv)))
 
-    def _costs(self, shapes: Shapes) -> list[Cost]:
-        return rank_costs(shapes, self.conv, self.sites, flops=self.flops is not None)
-
     def known_ranks(self, shapes: Shapes) -> tuple[int | None, ...] | None:
         """Return the ranks if they can be told now."""
-        known = can_tell(shapes, self.sites, flops=self.flops is not None)
-        return self._ranks(shapes) if known and self.energy is None else None
+        known = self.knows_costs(shapes) and self.energy is None
+        return self._ranks(shapes) if known else None
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return factor_shapes(
@@ -196,9 +167,6 @@ class LowRank(Compression):
         return Estimate(
             "lowrank", meta | ({"dense": kept} if kept else {}), (), {"inner": inner}, nonzeros
         )
-
-    def check(self, shapes: Shapes) -> None:
-        check_matrices(shapes, self.conv)
 
     def fitted(self, shapes: Shapes) -> Compression:
         ranks = set(self.known_ranks(shapes) or ())
@@ -225,39 +193,3 @@ class LowRank(Compression):
             for position, shape in enumerate(shapes)
             if self._wanted(shape) >= full_rank(shape, self.conv)
         )
-
-
-def check_share(key: str, value: float | None) -> None:
-    """Raise SchemeError unless a share is None or a number in (0, 1]."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (number and 0 < value <= 1):
-        raise SchemeError(f"{key} = {value!r} is not in (0, 1]")
-
-
-def least_ranks(shapes: Shapes, conv: str) -> tuple[int | None, ...]:
-    """Return rank 1 for each layer that it is not the full rank of."""
-    return tuple(1 if min(matrix_shape(shape, conv)) > 1 else None for shape in shapes)
-
-
-def matrices(
-    weights: Tensors, conv: str, weighting: Weighting | None
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield the matrix of each weight, and the covariance of its inputs (None is the identity).
-
-    Raises:
-        SchemeError: weights that are not finite, or a norm without a solution.
-    """
-    covariances: tuple[Tensor | None, ...] = (None,) * len(weights)
-    if isinstance(weighting, Covariance):
-        if conv == "spatial" and any(weight.dim() == 4 for weight in weights):
-            raise SchemeError(
-                "the spatial reshaping has no C step under a covariance, which is that of whole "
-                "patches of the input: use conv = 'channel'"
-            )
-        weighting.check(shapes_of(weights))
-        covariances = weighting.matrices
-    else:
-        refuse("low rank", weighting)
-    for weight, covariance in zip(weights, covariances, strict=True):
-        require_finite(weight.detach())
-        yield to_matrix(weight.detach(), conv), covariance

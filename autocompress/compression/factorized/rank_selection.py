@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from autocompress.compression.base import (
-    Code,
-    Compression,
-    Facts,
-    Shapes,
-    Tensors,
-    shapes_of,
-)
+from autocompress.compression.base import Code, Compression, Shapes, Tensors, shapes_of
 from autocompress.compression.factorized.factors import (
     LowRankCode,
     Pair,
     check_conv,
-    check_matrices,
     factor_shapes,
     full_rank,
     make_code,
 )
-from autocompress.compression.factorized.lowrank import COVARIANCE, matrices
-from autocompress.compression.factorized.rank_cost import (
-    Cost,
-    Sites,
-    find_sites,
-    rank_costs,
-)
+from autocompress.compression.factorized.rank_cost import Cost, Sites
+from autocompress.compression.factorized.scheme import Factorization, matrices
 from autocompress.compression.factorized.svd import decompose, tails
 from autocompress.compression.weighting import Weighting
 from autocompress.errors import SchemeError, unknown
@@ -42,7 +29,7 @@ COSTS = ("storage", "flops")
 
 @final
 @dataclass(frozen=True)
-class RankSelection(Compression):
+class RankSelection(Factorization):
     """Choose the rank of each layer by what it costs.
 
     Solves ``min Σ α cost(r) + mu/2 ‖W − UV‖²_F`` over factors and ranks exactly (Idelbayev &
@@ -83,20 +70,8 @@ class RankSelection(Compression):
         check_conv(self.conv)
 
     @property
-    def weightings(self) -> frozenset[str]:  # type: ignore[override]
-        """The covariance of the inputs, which says nothing of the spatial reshaping."""
-        return COVARIANCE if self.conv == "channel" else frozenset()
-
-    @property
-    def needs(self) -> frozenset[str]:  # type: ignore[override]
-        """The size of the inputs, where FLOPs count."""
-        return frozenset({"spatial"} if self.cost == "flops" else ())
-
-    def bind(self, facts: Sequence[Facts]) -> Compression:
-        return replace(self, sites=find_sites(facts, self.conv)) if self.needs else self
-
-    def unbound(self) -> Compression:
-        return replace(self, sites=())
+    def counts_flops(self) -> bool:
+        return self.cost == "flops"
 
     def project(
         self,
@@ -110,7 +85,7 @@ class RankSelection(Compression):
         shapes = shapes_of(weights)
         self.check(shapes)
         pairs: list[Pair | None] = []
-        costs = self._costs(shapes)
+        costs = self.costs(shapes)
         for (matrix, covariance), cost in zip(
             matrices(weights, self.conv, weighting), costs, strict=True
         ):
@@ -129,14 +104,8 @@ class RankSelection(Compression):
 
     def penalty(self, code: Code) -> float:
         assert isinstance(code, LowRankCode)
-        costs = self._costs(code.shapes)
+        costs = self.costs(code.shapes)
         return self.alpha * sum(c.of(r) for c, r in zip(costs, code.ranks(), strict=True))
-
-    def _costs(self, shapes: Shapes) -> list[Cost]:
-        return rank_costs(shapes, self.conv, self.sites, flops=self.cost == "flops")
-
-    def check(self, shapes: Shapes) -> None:
-        check_matrices(shapes, self.conv)
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         return factor_shapes(

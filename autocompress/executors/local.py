@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from autocompress.errors import ExecutorError
-from autocompress.executors.base import DoneEvent, Event, StepEvent
+from autocompress.executors.base import Closing, DoneEvent, Event, StepEvent
 from autocompress.executors.lines import Lines, Message
 from autocompress.executors.shipping import pack
 from autocompress.executors.slot import Batch, Ended, Slot, close_all, killed, why
@@ -53,7 +51,7 @@ class _Work:
         return self.process is not None or self.starts >= _MOST_STARTS
 
 
-class LocalExecutor:
+class LocalExecutor(Closing):
     """Worker processes that load the context once and then run job after job.
 
     A worker that dies takes down the job it was running, recorded as crashed, and nothing else: a
@@ -148,17 +146,6 @@ class LocalExecutor:
             self._closed = True
             close_all(self._slots)
             self._lines.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _handle(self, heard: Message | Ended) -> list[Event]:
         """Turn one message of a worker into events; note what tells of the end of a batch."""

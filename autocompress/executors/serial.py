@@ -7,10 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from autocompress.executors.base import DoneEvent, Event, StepEvent
+from autocompress.executors.base import Closing, DoneEvent, Event, StepEvent
 from autocompress.explore.trial import Job, RunJob, TrialContext, request_stop, run_job
 from autocompress.lc import StepRecord
 
@@ -19,7 +17,7 @@ class _Abandoned(BaseException):
     """Unwinds a job whose executor was closed; not an Exception, so that no job catches it."""
 
 
-class SerialExecutor:
+class SerialExecutor(Closing):
     """Runs jobs in a thread that only moves while :meth:`poll` waits for it.
 
     So nothing ever runs at the same time as the driver: global random generators are as safe as
@@ -77,17 +75,6 @@ class SerialExecutor:
             self._go.release()
             self._thread.join()
             self._current = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _work(self, job: Job) -> None:
         def on_step(record: StepRecord) -> None:

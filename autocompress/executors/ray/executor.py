@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cloudpickle
 
 from autocompress.errors import ExecutorError
-from autocompress.executors.base import Event
+from autocompress.executors.base import Closing, Event
 from autocompress.executors.ray.actor import Message, Work
 from autocompress.executors.ray.cluster import Cluster
 from autocompress.executors.ray.crew import Crew
@@ -30,7 +29,7 @@ _LAST_WORDS = 2.0
 """Seconds that workers have to write where they stand before they are ended for being late."""
 
 
-class RayExecutor:
+class RayExecutor(Closing):
     """Actors that load the context once and then run trial after trial.
 
     The context lies in the cluster's object store, once. A trial whose worker or node is lost goes
@@ -166,17 +165,6 @@ class RayExecutor:
                 self._crew.close()
             self._courier.close()
             self._cluster.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _assign(self) -> None:
         for slot, task in self._crew.assign(self._tasks.waiting):

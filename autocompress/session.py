@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from autocompress import data as datasets
 from autocompress import models
 from autocompress.analysis import format_value
+from autocompress.analysis.hardware import HARDWARE
 from autocompress.analysis.onesided import Goal
 from autocompress.api import compress
 from autocompress.compressed import load
@@ -35,7 +37,7 @@ from autocompress.explore.study import Study
 from autocompress.explore.trial import MODEL, ON_VALIDATION, TrialContext
 from autocompress.layers import find_layers
 from autocompress.limits import Limits
-from autocompress.metrics import METRICS
+from autocompress.metrics import METRICS, fingerprint
 from autocompress.observer import Observer
 from autocompress.onesided import make_onesided
 from autocompress.plan import Plan
@@ -150,7 +152,9 @@ class Session:
         if self.goal is not None:
             self.goal.target.value(reference)  # a bound that cannot be is told before any trial
         first = self.beginning()
-        notes = {} if first.table is None else {planning.NOTE: first.table.to_dict()}
+        notes: dict[str, Any] = {HARDWARE: fingerprint(self.data.device)}
+        if first.table is not None:
+            notes[planning.NOTE] = first.table.to_dict()
         given = [seed.candidate for seed in self.given]
         others = [] if self.goal else first.seeds  # where that goes is told trial by trial
         seeds = [*self.given, *(seed for seed in others if seed.candidate not in given)]

@@ -11,6 +11,7 @@ from typing import Any
 from autocompress.analysis.saving import saved_text
 from autocompress.config import Sweep
 from autocompress.errors import RunError
+from autocompress.executors.ray.settings import check_used
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
 from autocompress.observer import Observer
@@ -119,7 +120,9 @@ def resume(
         **{f"ray.{key}": value for key, value in (ray or {}).items()},
     }
     asked = {key: value for key, value in changes.items() if value is not None}
-    return search(Sweep.from_dict(values, asked, where=str(run.sweep)), observer=observer)
+    sweep = Sweep.from_dict(values, asked, where=str(run.sweep))
+    check_used(sweep.executor, ray or ())
+    return search(sweep, observer=observer)
 
 
 def report(

@@ -60,6 +60,7 @@ def best(
     from rich.console import Console
 
     from autocompress.analysis import best as find
+    from autocompress.analysis.hardware import HARDWARE, timed_apart
     from autocompress.explore.study import Study
     from autocompress.summaries import show_trial
 
@@ -73,6 +74,9 @@ def best(
             typer.echo(answer.reason)
             raise typer.Exit(1)
         typer.echo(answer.reason)
+        compared = [*limits, *([by] if by else [])]
+        for problem in timed_apart(study.records(), compared, study.note(HARDWARE)):
+            typer.echo(f"warning: {problem}", err=True)
         test = study.test(answer.record.number)
         show_trial(Console(), answer.record, study.reference, run, test)
 

@@ -179,10 +179,12 @@ def search(
     changes |= {key: yaml_value(text, key) for key, text in pairs_of(set_ or (), "--set")}
 
     from autocompress.config import Sweep
+    from autocompress.executors.ray.settings import check_used
     from autocompress.sweep import default_folder
     from autocompress.sweep import search as run
 
     sweep = Sweep.from_file(file, changes) if file is not None else Sweep.from_dict({}, changes)
+    check_used(sweep.executor, [k.removeprefix("ray.") for k in changes if k.startswith("ray.")])
     folder = sweep.out or default_folder(sweep)
     sweep = sweep.model_copy(update={"out": folder})
     with interruptible(folder, lambda: (folder / "sweep.yaml").exists()):

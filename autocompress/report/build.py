@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress import yamlio
 from autocompress.analysis.front import Front
+from autocompress.analysis.hardware import HARDWARE, timed_apart
 from autocompress.analysis.onesided import Found
 from autocompress.errors import AutocompressError
 from autocompress.explore.record import TrialRecord
@@ -104,7 +105,7 @@ def build_report(
         if progress is not None:
             progress(done, total, what)
 
-    problems: list[str] = []
+    problems = timed_apart(study.records(), study.objectives.names, study.note(HARDWARE))
     calibration = _calibration(study, front, problems)
     tested: dict[int, float] = {}
     for done, record in enumerate(front):

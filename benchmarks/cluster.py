@@ -1,0 +1,165 @@
+"""What scheduling on a Ray cluster costs: trials that only sleep, on simulated nodes.
+
+Nodes of a :class:`ray.cluster_utils.Cluster` are processes of this machine with as many CPUs as
+they are told. A sweep with its study, its driver and its Ray executor runs trials that sleep and do
+nothing else, in workers that stay, and have no torch. Run it with::
+
+    python benchmarks/cluster.py [--nodes 4] [--cpus 4] [--trials 500] [--seconds 2]
+
+It writes ``benchmarks/results/cluster-NODESxCPUS.json``. *Throughput* is the share of the ideal: of
+all workers sleeping all the time, from when they are up until the last trial ends. A sleep that
+the machine ends late counts against it, too; *between trials* is what a worker waited for its next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from autocompress.driver import Driver
+from autocompress.executors.ray.cluster import load_ray
+from autocompress.executors.ray.executor import RayExecutor
+from autocompress.executors.ray.settings import RaySettings
+from autocompress.explore.objectives import Objective, Objectives
+from autocompress.explore.opening import Setup, versions
+from autocompress.explore.space import SearchSpace
+from autocompress.explore.study import Study
+from autocompress.lc import StepRecord
+from autocompress.metrics import fingerprint
+from autocompress.runs import RunFolder
+from autocompress.testing.executors import toy_context
+
+RESULTS = Path(__file__).parent / "results"
+STEP = asdict(StepRecord(0, 0.1, 1, 0.5, 0.1, 0.5, 0.9, 100, 0.01))
+METRICS = ("accuracy", "bytes")
+WAIT = 900.0
+
+
+class Sleeper:
+    """A worker's work: to sleep; notes when it began and ended, on the clock of this machine."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def run(
+        self, job: dict[str, Any], name: str, on_step: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        began = time.monotonic()
+        time.sleep(self.seconds)
+        on_step(STEP)
+        density = job["candidate"]["tasks"][0]["compression"]["density"]
+        diary = Path(job["folder"]) / "diary.json"
+        heavy = "torch" in sys.modules
+        diary.write_text(json.dumps([os.getpid(), began, time.monotonic(), heavy]))
+        metrics = {"accuracy": density, "bytes": 100.0 * density}
+        return {"number": job["number"], "status": "complete", "metrics": metrics, "seconds": 1.0}
+
+
+def new_study(folder: Path, trials: int) -> Study:
+    """Return a study of a toy network, whose candidates are drawn at random."""
+    scheme = {"scheme": "prune", "density": {"low": 0.1, "high": 0.9}}
+    rule = {"match": "*", "share": True, "schemes": [scheme]}
+    space = SearchSpace.from_dict({"layers": [rule], "recipe": {"method": "direct"}})
+    axes = (
+        Objective("accuracy", "maximize", worst=0.0),
+        Objective("bytes", "minimize", worst=99.0),
+    )
+    reference = {"accuracy": 1.0, "bytes": 100.0}
+    setup = Setup(Objectives("toy", axes), space, reference, sampler="random", trials=trials)
+    return Study.create(folder, setup, toy_context().model)
+
+
+def run(address: str, folder: Path, workers: int, trials: int, seconds: float) -> dict[str, float]:
+    """Run a sweep; return what it took."""
+    study = new_study(folder, trials)
+    settings = RaySettings(address=address, max_concurrent=workers)
+
+    def load() -> Sleeper:
+        return Sleeper(seconds)
+
+    began = time.monotonic()
+    with RayExecutor(toy_context(), folder, settings, load=load) as executor:
+        up = executor.warm_up(WAIT)
+        if up < workers:
+            sys.exit(f"only {up} of {workers} workers came up within {WAIT:g} s")
+        warm = time.monotonic() - began
+        driver = Driver(study, executor, RunFolder(folder), total=trials, metrics=METRICS)
+        wall, main, all_threads = time.monotonic(), time.thread_time(), time.process_time()
+        driver.run()
+        wall = time.monotonic() - wall
+        main, all_threads = time.thread_time() - main, time.process_time() - all_threads
+    diaries = [json.loads(path.read_text()) for path in folder.glob("trials/*/diary.json")]
+    by_worker: dict[int, list[tuple[float, float]]] = {}
+    for process, start, end, heavy in diaries:
+        assert not heavy, "a worker has imported torch"
+        by_worker.setdefault(process, []).append((start, end))
+    gaps = []
+    for times in by_worker.values():
+        times.sort()
+        gaps += [after[0] - before[1] for before, after in pairwise(times)]
+    slept = [end - start for times in by_worker.values() for start, end in times]
+    return {
+        "throughput, of the ideal": trials * seconds / workers / wall,
+        "seconds": wall,
+        "seconds until the workers were up": warm,
+        "worker processes": len(by_worker),
+        "between trials, median milliseconds": 1e3 * statistics.median(gaps),
+        "between trials, mean milliseconds": 1e3 * statistics.fmean(gaps),
+        "a trial's sleep, mean seconds": statistics.fmean(slept),
+        "driver's thread, processor milliseconds a trial": 1e3 * main / trials,
+        "driver's process, processor milliseconds a trial": 1e3 * all_threads / trials,
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--nodes", type=int, default=4)
+    options.add_argument("--cpus", type=int, default=4)
+    options.add_argument("--trials", type=int, default=500)
+    options.add_argument("--seconds", type=float, default=2.0)
+    given = options.parse_args()
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray = load_ray(loopback=True)
+    from ray.cluster_utils import Cluster
+
+    memory = {"object_store_memory": 80 * 2**20}
+    head = {"num_cpus": 0, "include_dashboard": False, **memory}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(given.nodes):
+            cluster.add_node(num_cpus=given.cpus, **memory)
+        with tempfile.TemporaryDirectory() as folder:
+            load = os.getloadavg()[0]
+            workers = given.nodes * given.cpus
+            found = run(cluster.address, Path(folder), workers, given.trials, given.seconds)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    for name, value in found.items():
+        print(f"{name}: {value:.4g}")
+    facts = {
+        "date": str(date.today()),
+        "hardware": fingerprint(),
+        "versions": {**versions(), "ray": ray.__version__},
+        "load of the machine before": load,
+        "asked": vars(given),
+    }
+    text = json.dumps({**facts, "measured": found}, indent=2)
+    (RESULTS / f"cluster-{given.nodes}x{given.cpus}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

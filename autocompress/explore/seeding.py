@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from optuna.distributions import FloatDistribution, IntDistribution
+
 from autocompress.compression import Dense
+from autocompress.explore.choosers import ByDomain, Domain, place
 from autocompress.explore.constraints import Checker
 from autocompress.explore.rules import Group, Layers
 from autocompress.explore.schemes import Option
@@ -38,7 +41,7 @@ class Seed:
 
 
 @dataclass
-class _Level:
+class _Level(ByDomain):
     """A chooser that takes every range at the same relative position, and notes what it took.
 
     Attributes:
@@ -51,31 +54,21 @@ class _Level:
     level: float
     params: dict[str, Any] = field(default_factory=dict)
 
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        value = low * (high / low) ** self.level if log else low + (high - low) * self.level
-        if step is not None:
-            value = low + round((value - low) / step) * step
-        self.params[name] = min(max(value, low), high)
-        return float(self.params[name])
+    def take(self, name: str, domain: Domain) -> Any:
+        self.params[name] = self._value(domain)
+        return self.params[name]
 
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        value = low * (high / low) ** self.level if log else low + (high - low) * self.level
-        self.params[name] = low + round((value - low) / step) * step
-        return int(self.params[name])
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+    def _value(self, domain: Domain) -> Any:
+        if isinstance(domain, IntDistribution):
+            return round(place(self.level, domain))
+        if isinstance(domain, FloatDistribution):
+            return place(self.level, domain)
+        choices = domain.choices
         if self.label in choices:
-            value = self.label
-        elif all(isinstance(choice, (int, float)) for choice in choices):
-            value = choices[round(self.level * (len(choices) - 1))]
-        else:
-            value = choices[0]
-        self.params[name] = value
-        return value
+            return self.label
+        if all(isinstance(choice, (int, float)) for choice in choices):
+            return choices[round(self.level * (len(choices) - 1))]
+        return choices[0]
 
 
 def make_seeds(space: SearchSpace, layers: Layers, trials: int) -> list[Seed]:

@@ -15,6 +15,7 @@ from autocompress import lc, models
 from autocompress.calibration import Statistics, calibrate
 from autocompress.compressed import Compressed, assemble, decode
 from autocompress.data import Data
+from autocompress.digests import raw
 from autocompress.errors import AutocompressWarning, ModelError
 from autocompress.evaluation import Loss
 from autocompress.jsonform import digest_of
@@ -135,7 +136,7 @@ def _weights_digest(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(raw(tensor))
     return digest.hexdigest()
 
 

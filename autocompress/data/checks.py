@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autocompress.digests import raw
 from autocompress.errors import DataError
 
 
@@ -73,5 +74,5 @@ def digest(*parts: Tensor | str) -> str:
             sha.update(f"s{len(part)}:{part}".encode())
         else:
             sha.update(f"t{part.dtype}{tuple(part.shape)}:".encode())
-            sha.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            sha.update(raw(part))
     return sha.hexdigest()[:16]

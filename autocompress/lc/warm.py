@@ -30,6 +30,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from autocompress.digests import raw
+
 
 @dataclass(frozen=True, eq=False)
 class Warm:
@@ -61,8 +63,7 @@ class Warm:
         for group in (self.weights, self.multipliers):
             for name, value in group.items():
                 sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-                flat = value.detach().cpu().contiguous().reshape(-1)
-                sha.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+                sha.update(raw(value))
         return sha.hexdigest()
 
     def misfit(self, state: Mapping[str, Tensor]) -> str:

@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import inspect
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+
+from autocompress.digests import raw
 
 _PACKAGES = ("torch", "torchvision", "autocompress")  # whose module classes the name identifies
 
@@ -25,7 +26,7 @@ def update(sha: hashlib._Hash, model: nn.Module) -> None:
         sha.update(source.encode())
     for key, value in model.state_dict().items():
         sha.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
-        sha.update(_bytes(value))
+        sha.update(raw(value))
 
 
 def _sources(model: nn.Module) -> list[str]:
@@ -37,8 +38,3 @@ def _sources(model: nn.Module) -> list[str]:
         with contextlib.suppress(OSError, TypeError):  # typed in, or made at run time
             texts.append(inspect.getsource(cls))
     return texts
-
-
-def _bytes(value: Tensor) -> memoryview:
-    flat = value.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data

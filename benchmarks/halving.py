@@ -33,8 +33,10 @@ from autocompress.analysis.hypervolume import hypervolume
 from autocompress.compression import Prune
 from autocompress.config import Sweep
 from autocompress.data import load
-from autocompress.explore.halving import Halver, Halving, step_of
+from autocompress.explore.halving import Halver, Halving
 from autocompress.explore.objectives import Objectives
+from autocompress.explore.outlook import step_of
+from autocompress.explore.record import Status, TrialRecord
 from autocompress.lc import StepRecord
 from autocompress.plan import Plan, Task
 from autocompress.recipe import LC, Candidate, MuSchedule
@@ -51,6 +53,8 @@ class Rule(Protocol):
     def begin(self, number: int, candidate: Candidate) -> None: ...
 
     def step(self, number: int, record: StepRecord) -> bool: ...
+
+    def end(self, record: TrialRecord) -> None: ...
 
 
 class Reach:
@@ -89,6 +93,8 @@ class Reach:
         best = own[-1][0] - float(np.quantile(gains, self.quantile, method="higher"))
         return bool((end <= (best, own[-1][1])).all(1).any())
 
+    def end(self, record: TrialRecord) -> None: ...
+
 
 def replay(rows: Sequence[Row], rule: Rule, goals: Objectives) -> tuple[float, float, float]:
     """Return the shares of epochs saved, of hypervolume kept and of trials stopped."""
@@ -100,8 +106,10 @@ def replay(rows: Sequence[Row], rule: Rule, goals: Objectives) -> tuple[float, f
         for step in _steps(row):
             epochs += step.epochs
             if rule.step(number, step):
+                rule.end(TrialRecord(number, Status.PRUNED))
                 break
         else:
+            rule.end(TrialRecord(number, Status.COMPLETE))
             ended.append(row)
     everything = sum(sum(row["epochs"]) for row in rows)
     kept = _volume(ended, goals) / _volume(rows, goals)

@@ -3,18 +3,22 @@
 Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934) for several objectives. A trial
 passes *rungs*, fixed fractions of its own L-C steps, so that trials are compared at the same
 fraction of the way through mu however many steps they have. There it is ranked among all trials
-that have passed the rung, whatever became of them, by where each stood at that moment: first by
-non-dominated rank, then by crowding distance (Deb et al. 2002, NSGA-II). The best 1/eta go on.
+that have passed the rung, whatever became of them: first by non-dominated rank, then by crowding
+distance (Deb et al. 2002, NSGA-II). The best 1/eta go on.
+
+What is ranked is where trials end, as far as that is known: the results of those that have ended,
+and what an :class:`~autocompress.explore.outlook.Outlook` foretells of the others. Ranked by what
+they are at the rung, trials of schemes that win back much later would lose to others that do not.
 
 Sizes are coordinates of the comparison like the validation metrics, so a small model is never
-stopped for the accuracy of large ones; what nothing else dominates at its rung always goes on.
+stopped for the accuracy of large ones; what nothing else dominates always goes on.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import moocore
@@ -25,12 +29,13 @@ from torch import nn
 
 from autocompress.errors import ConfigError
 from autocompress.explore.objectives import Objectives
-from autocompress.explore.record import TrialRecord
+from autocompress.explore.outlook import Foreseen, Outlook, Way, step_of
+from autocompress.explore.record import Status, TrialRecord
 from autocompress.explore.sampling import derive_seed
 from autocompress.explore.trial import ON_VALIDATION
 from autocompress.lc import StepRecord
 from autocompress.metrics import METRICS, Metric
-from autocompress.recipe import LC, Candidate
+from autocompress.recipe import Candidate
 from autocompress.settings import Settings
 
 FROM_BITS = ("bytes", "ratio")
@@ -48,14 +53,16 @@ class Halving(Settings):
     Attributes:
         eta: At each rung, one trial in so many goes on.
         grace: Fraction of its L-C steps that a trial does before its first rung; 0 already
-            compares direct compression.
+            judges by direct compression.
+        optimism: By how many standard deviations better than foretold a trial is taken to end.
         rungs: Number of rungs, evenly spaced from there to the end.
         brackets: Trials are dealt out to so many brackets. The first begins at the first rung, the
             others begin later: a hedge where early steps say little.
     """
 
-    eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 3.0
+    eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 4.0
     grace: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    optimism: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     rungs: PositiveInt = 4
     brackets: PositiveInt = 1
 
@@ -72,36 +79,27 @@ class _Runner:
     """A trial on its way.
 
     Attributes:
-        steps: L-C steps planned.
-        last_counts: Whether its result is that of the last step, not of the best.
+        way: What it has come to so far.
         sizes: Its metrics besides the validation metrics, from the bits of all codes.
-        best: Validation accuracy, minus validation loss, and bits of the step that counts.
-        points: Where it stood after each step; None where that cannot be ranked.
+        point: Where it has ended, or was likely to when it passed its last rung; None if unknown.
     """
 
-    steps: int
-    last_counts: bool
+    way: Way
     sizes: Callable[[int], dict[str, float]]
-    best: tuple[float, float, int] = (-math.inf, -math.inf, 0)
-    points: list[tuple[float, ...] | None] = field(default_factory=list)
+    point: tuple[float, ...] | None = None
 
-    def advance(self, accuracy: float, loss: float, bits: int, objectives: Objectives) -> None:
-        """Take another step."""
-        if self.last_counts or (accuracy, -loss) > self.best[:2]:
-            self.best = (accuracy, -loss, bits)
-        accuracy, loss, bits = self.best[0], -self.best[1], self.best[2]
+    def ends(
+        self, foreseen: Foreseen, objectives: Objectives, optimism: float = 0.0
+    ) -> tuple[float, ...] | None:
+        """Return where it ends if it does as foreseen."""
+        bits = self.way.stands[-1][2]
+        return objectives.to_minimize(self.sizes(bits) | foreseen.metrics(optimism))
+
+    def ended(self, objectives: Objectives) -> tuple[float, ...] | None:
+        """Return where it has ended."""
+        accuracy, loss, bits = self.way.stands[-1]
         metrics = {"accuracy": accuracy, "error": 1 - accuracy, "loss": loss}
-        self.points.append(objectives.to_minimize(self.sizes(bits) | metrics))
-
-    def at(self, fraction: float) -> tuple[float, ...] | None:
-        """Return the point at a fraction of the steps; None if it is not there yet."""
-        step = step_of(fraction, self.steps)
-        return self.points[step] if step < len(self.points) else None
-
-
-def step_of(fraction: float, steps: int) -> int:
-    """Return the first L-C step at which a fraction of all of them is done."""
-    return math.ceil(fraction * steps - 1e-9)
+        return objectives.to_minimize(self.sizes(bits) | metrics)
 
 
 def survives(points: Points, eta: float) -> bool:
@@ -141,7 +139,8 @@ class Halver:
     """Decides after each step whether a trial stops.
 
     A verdict depends on the settings, the seed, and on the trials told so far alone: a sweep that
-    runs its trials one by one decides the same again after an interrupt.
+    runs its trials one by one decides the same again after an interrupt. Until eight trials have
+    come to their end nothing is stopped.
 
     Args:
         settings: When trials are compared, and how many go on.
@@ -168,17 +167,24 @@ class Halver:
         self._seed = seed
         self._free = free if set(objectives.names) - {*ON_VALIDATION, *FROM_BITS} else None
         self._reference = sum(32 * p.numel() for p in model.parameters())
+        self._outlook = Outlook()
         self._runners: dict[int, _Runner] = {}
         for record in records:
             if record.course and record.candidate is not None:
-                self.begin(record.number, Candidate.from_dict(record.candidate))
-                for step in record.course:
-                    self._runners[record.number].advance(*step, objectives)
+                self._remember(record, Candidate.from_dict(record.candidate))
+
+    def _remember(self, record: TrialRecord, candidate: Candidate) -> None:
+        self.begin(record.number, candidate)
+        runner = self._runners[record.number]
+        for step in record.course:
+            runner.way.advance(*step)
+        if record.status is Status.PRUNED and (foreseen := self._outlook.foresee(runner.way)):
+            runner.point = runner.ends(foreseen, self._objectives)
+        self.end(record)
 
     def begin(self, number: int, candidate: Candidate) -> None:
         """Hear that a trial begins, or goes on: its steps will be told from the first."""
         tasks = candidate.plan.resolve(self._model).tasks
-        recipe = candidate.recipe
         compressed = {name for task in tasks for name in task.params}
         params = self._model.named_parameters()
         left = sum(32 * p.numel() for name, p in params if name not in compressed)
@@ -188,22 +194,43 @@ class Halver:
             total = bits + left
             return free | {"bytes": total / 8, "ratio": self._reference / max(total, 1)}
 
-        self._runners[number] = _Runner(
-            steps=recipe.mu.steps if isinstance(recipe, LC) and tasks else 0,
-            last_counts=any(task.compression.penalized for task in tasks),
-            sizes=sizes,
-        )
+        self._runners[number] = _Runner(Way.of(candidate), sizes)
 
     def step(self, number: int, record: StepRecord) -> bool:
         """Hear of a step; return whether the trial is to stop there."""
         runner = self._runners[number]
-        runner.advance(record.val_accuracy, record.val_loss, record.bits, self._objectives)
-        due = [f for f in self._rungs(number) if step_of(f, runner.steps) == record.step]
-        if not due or record.step >= runner.steps or runner.points[-1] is None:
+        runner.way.advance(record.val_accuracy, record.val_loss, record.bits)
+        steps = runner.way.steps
+        due = [f for f in self._rungs(number) if step_of(f, steps) == record.step]
+        if not due or record.step >= steps:
             return False
-        there = (other.at(due[-1]) for key, other in self._runners.items() if key != number)
-        points = [point for point in there if point is not None]
-        return not survives(np.array([*points, runner.points[-1]]), self._settings.eta)
+        foreseen = self._outlook.foresee(runner.way)
+        if foreseen is None:
+            return False
+        runner.point = runner.ends(foreseen, self._objectives)
+        hoped = runner.ends(foreseen, self._objectives, self._settings.optimism)
+        return hoped is not None and not survives(
+            np.array([*self._passed(due[-1], number), hoped]), self._settings.eta
+        )
+
+    def _passed(self, fraction: float, number: int) -> list[tuple[float, ...]]:
+        """Return where the other trials that have passed a rung end."""
+        return [
+            runner.point
+            for other, runner in self._runners.items()
+            if other != number and runner.point is not None and runner.way.at(fraction) is not None
+        ]
+
+    def end(self, record: TrialRecord) -> None:
+        """Hear that a trial has ended; those that came to their own end are learnt from."""
+        runner = self._runners.get(record.number)
+        if runner is None or record.status is Status.PRUNED:
+            return
+        runner.point = None
+        if record.status in (Status.COMPLETE, Status.INFEASIBLE) and runner.way.stands:
+            self._outlook.learn(runner.way)
+            if record.status is Status.COMPLETE:
+                runner.point = runner.ended(self._objectives)
 
     def _rungs(self, number: int) -> tuple[float, ...]:
         brackets = self._settings.brackets

@@ -38,10 +38,14 @@ def step(number, accuracy, bits=800, loss=None):
 def told(halver, number, accuracies, *, steps=10, bits=800):
     """Run a trial; return the step it is stopped after, None if it never is."""
     halver.begin(number, candidate(steps))
+    stopped = None
     for i, accuracy in enumerate(accuracies):
         if halver.step(number, step(i, accuracy, bits)):
-            return i
-    return None
+            stopped = i
+            break
+    status = Status.COMPLETE if stopped is None else Status.PRUNED
+    halver.end(TrialRecord(number, status))
+    return stopped
 
 
 def line(last, steps=10):
@@ -107,37 +111,58 @@ def test_crowding_prefers_the_ends_and_then_the_lonely():
 
 def test_a_trial_behind_others_of_its_size_is_stopped_at_its_first_rung():
     halver = Halver(Halving(eta=2, grace=0.3, rungs=3), GOALS, MODEL)
-    for number in range(4):
-        assert told(halver, number, line(0.9 + number / 100)) is None
-    assert told(halver, 4, line(0.5)) == 3
-    assert told(halver, 5, line(0.99)) is None
+    for number in range(8):
+        assert told(halver, number, line(0.9)) is None
+    assert told(halver, 10, line(0.5)) == 3
+    assert told(halver, 11, line(0.99)) is None
+
+
+def test_nothing_is_stopped_before_eight_have_ended():
+    halver = Halver(Halving(eta=2), GOALS, MODEL)
+    assert told(halver, 0, line(0.9)) is None
+    for number in range(1, 8):
+        assert told(halver, number, line(0.3)) is None
+    assert told(halver, 8, line(0.2)) == 1
+
+
+def test_those_that_win_back_late_are_not_stopped_for_those_that_do_early():
+    halver = Halver(Halving(eta=2), GOALS, MODEL)
+    early, late = [0.1, *[0.9] * 10], [0.1, *[0.2] * 8, 0.9, 0.95]
+    for number in range(8):
+        assert told(halver, number, early) is None or number
+    for number in range(8, 16):  # about as good from the start, so never stopped
+        told(halver, number, late, bits=700)
+    assert told(halver, 20, late, bits=690) is None
+    assert told(halver, 21, [0.1, *[0.15] * 10], bits=900) is not None
 
 
 def test_a_small_trial_is_not_stopped_for_the_accuracy_of_large_ones():
     halver = Halver(Halving(eta=2), GOALS, MODEL)
-    for number in range(4):
+    for number in range(8):
+        assert told(halver, number, line(0.2), bits=80) is None
+    for number in range(8, 20):
         told(halver, number, line(0.9))
-    assert told(halver, 4, line(0.2), bits=80) is None
-    assert told(halver, 5, line(0.15), bits=80) == 1
+    assert told(halver, 20, line(0.25), bits=80) is None
+    assert told(halver, 21, line(0.15), bits=80) == 1
 
 
 def test_trials_are_compared_at_the_same_fraction_of_their_steps():
     halver = Halver(Halving(eta=2, grace=0.5, rungs=1), GOALS, MODEL)
-    for number in range(4):
+    for number in range(8):
         told(halver, number, line(0.9, 4), steps=4)  # 0.5 after two of four steps
-    assert told(halver, 4, line(0.91, 20), steps=20) is None
-    assert told(halver, 5, line(0.89, 20), steps=20) == 10
+    assert told(halver, 10, line(0.91, 20), steps=20) is None
+    assert told(halver, 11, line(0.89, 20), steps=20) == 10
 
 
 def test_the_best_step_counts_unless_the_scheme_is_penalized():
     for scheme, expected in ((Prune(0.5), False), (L1Penalty(alpha=0.1), True)):
         halver = Halver(Halving(eta=2, grace=0.5, rungs=1), GOALS, MODEL)
-        for number in range(4):
+        for number in range(8):
             told(halver, number, line(0.9, 2), steps=2)
-        halver.begin(9, candidate(4, scheme))
+        halver.begin(12, candidate(4, scheme))
         for i, accuracy in enumerate((0.3, 0.95)):
-            assert not halver.step(9, step(i, accuracy))
-        assert halver.step(9, step(2, 0.2)) is expected
+            assert not halver.step(12, step(i, accuracy))
+        assert halver.step(12, step(2, 0.2)) is expected
 
 
 def test_the_last_step_is_never_judged_nor_is_a_trial_without_steps():
@@ -151,18 +176,18 @@ def test_the_last_step_is_never_judged_nor_is_a_trial_without_steps():
 
 def test_later_brackets_begin_later():
     halver = Halver(Halving(eta=2, grace=0.1, rungs=9, brackets=3), GOALS, MODEL, seed=1)
-    for number in range(4):
+    for number in range(8):
         told(halver, number, line(0.9))
-    stops = {told(halver, number, line(0.5 - number / 100)) for number in range(4, 30)}
+    stops = {told(halver, number, line(0.5 - number / 100)) for number in range(10, 40)}
     assert stops == {1, 4, 7}
 
 
 def test_values_that_are_not_finite_are_not_compared():
     halver = Halver(Halving(eta=2), GOALS, MODEL)
-    for number in range(4):
+    for number in range(8):
         told(halver, number, [float("nan")] * 11)
-    assert told(halver, 4, line(0.5)) is None
-    assert told(halver, 5, [float("nan")] * 11) is None
+    assert told(halver, 10, line(0.5)) is None
+    assert told(halver, 11, [float("nan")] * 11) is None
 
 
 def test_built_from_records_it_decides_the_same():
@@ -184,6 +209,7 @@ def test_built_from_records_it_decides_the_same():
         course = tuple((s.val_accuracy, s.val_loss, s.bits) for s in steps[: len(verdicts)])
         status = Status.PRUNED if verdicts[-1] else Status.COMPLETE
         records.append(TrialRecord(number, status, plan.to_dict(), course=course))
+        whole.end(records[-1])
     assert {record.status for record in records} == {Status.PRUNED, Status.COMPLETE}
 
 
@@ -196,10 +222,10 @@ def test_other_free_metrics_are_asked_for_once_a_trial():
         return {"flops": 100.0}
 
     halver = Halver(Halving(eta=2), goals, MODEL, free=free)
-    for number in range(4):
+    for number in range(8):
         told(halver, number, line(0.9))
-    assert told(halver, 4, line(0.5)) == 1
-    assert len(asked) == 5
+    assert told(halver, 10, line(0.5)) == 1
+    assert len(asked) == 9
 
 
 def test_an_objective_that_only_complete_trials_have_is_refused():

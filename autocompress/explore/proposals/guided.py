@@ -13,6 +13,7 @@ from autocompress.analysis.front import points_of, why_unranked
 from autocompress.analysis.hypervolume import Points, nondominated
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.proposals.base import Proposal
+from autocompress.explore.proposals.ends import Ends
 from autocompress.explore.proposals.features import Encoder, Guess
 from autocompress.explore.proposals.improvement import expected_improvement
 from autocompress.explore.proposals.mutation import Breeder, Params
@@ -74,12 +75,15 @@ class _Seen:
         params: Parameters of the trials.
         points: Their objectives to minimise, shape (trials, objectives); failures are as bad as
             anything counts.
+        spread: How unsure they are, as standard deviations, the same shape: stopped trials would
+            have come further.
         front: The non-dominated ones of the ranked trials, shape (members, objectives).
         members: Their parameters.
     """
 
     params: Sequence[Params]
     points: Points
+    spread: Points
     front: Points
     members: Sequence[Params]
 
@@ -92,7 +96,7 @@ class Guided:
     the ranges, choices, guessed change of loss and size of each group) learns the objectives from
     the trials; what is known of an objective beforehand, such as the size, is where it starts
     from. Running trials count as if they had come out as expected, so that parallel ones differ;
-    stopped ones as far as they got.
+    stopped ones as an :class:`~autocompress.explore.outlook.Outlook` foretells.
 
     Args:
         breeder: Makes candidates.
@@ -120,6 +124,7 @@ class Guided:
         self._guess = guess
         self._digest = digest
         self._learns = learns
+        self._ends = Ends(objectives)
 
     def propose(self, number: int, records: Sequence[TrialRecord]) -> Proposal | None:
         """See :meth:`autocompress.explore.proposals.Proposer.propose`."""
@@ -152,12 +157,15 @@ class Guided:
         failed = [r for r in records if r.status in _FAILED and r.params][-_MOST:]
         stopped = [r for r in records if r.status is Status.PRUNED and self._measured(r)][-_MOST:]
         worst = self._worst(points[front])
-        below = points_of(stopped, self._objectives)
-        known = np.minimum(np.vstack([points[rows], below]), worst)
-        learnt = np.vstack([known, np.tile(worst, (len(failed), 1))])
+        ends, unsure = self._ends(stopped, records)
+        learnt = np.vstack([points[rows], ends, np.tile(worst, (len(failed), 1))])
+        spread = np.zeros_like(learnt)
+        spread[len(rows) : len(rows) + len(stopped)] = unsure
         params = [ranked[row].params for row in rows] + [r.params for r in (*stopped, *failed)]
         complete = [self._breeder.complete(found, rng) for found in params]
-        return _Seen(complete, learnt, points[front], complete[: len(front)])
+        return _Seen(
+            complete, np.minimum(learnt, worst), spread, points[front], complete[: len(front)]
+        )
 
     def _measured(self, record: TrialRecord) -> bool:
         """Whether a stopped trial's objectives are known, as far as it got."""
@@ -215,7 +223,7 @@ class Guided:
         std = np.empty_like(mean)
         for column, item in enumerate(self._objectives.items):
             known, ahead = self._known(item.metric, encoder, seen.params, candidates)
-            model = Regression(x, seen.points[:, column] - known)
+            model = Regression(x, seen.points[:, column] - known, seen.spread[:, column])
             guess, std[:, column] = model.predict(new)
             mean[:, column] = guess + ahead
         front = np.vstack([seen.front, mean[len(pool) :]])

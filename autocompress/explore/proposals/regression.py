@@ -23,9 +23,11 @@ class Regression:
     Args:
         x: Shape (points, features), features of about unit size.
         y: Shape (points,).
+        spread: How unsure each value is beyond the noise of all, as a standard deviation, shape
+            (points,); None: not at all.
     """
 
-    def __init__(self, x: Matrix, y: Vector) -> None:
+    def __init__(self, x: Matrix, y: Vector, spread: Vector | None = None) -> None:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -36,12 +38,16 @@ class Regression:
             0.3 * scale, (0.03 * scale, 3.0 * scale), nu=2.5
         ) + WhiteKernel(0.05, (1e-4, 1.0))
         y = (y - self._mean) / self._scale
-        self._process = GaussianProcessRegressor(kernel)
+        spread = np.zeros(len(y)) if spread is None else spread / self._scale
+        unsure = spread**2 + 1e-10
+        self._process = GaussianProcessRegressor(kernel, alpha=unsure[:_TUNED])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._process.fit(x[:_TUNED], y[:_TUNED])
         if len(y) > _TUNED:
-            self._process = GaussianProcessRegressor(self._process.kernel_, optimizer=None)
+            self._process = GaussianProcessRegressor(
+                self._process.kernel_, alpha=unsure, optimizer=None
+            )
             self._process.fit(x, y)
 
     def predict(self, x: Matrix) -> tuple[Vector, Vector]:

@@ -121,7 +121,7 @@ def resume(
     }
     asked = {key: value for key, value in changes.items() if value is not None}
     sweep = Sweep.from_dict(values, asked, where=str(run.sweep))
-    check_used(sweep.executor, ray or ())
+    check_used(sweep.executor, ray or (), fetches=True)
     return search(sweep, observer=observer)
 
 

@@ -54,6 +54,7 @@ def test_a_trial_that_fits_some_node_is_fine():
 def test_settings_of_a_cluster_that_is_not_used_are_refused():
     check_used("ray", ["address"])
     check_used("local", [])
+    check_used("local", ["storage_path"], fetches=True)
     message = r"--cpus-per-trial, ray\.latency_on: .* executor = 'local': add --executor ray"
     with pytest.raises(ConfigError, match=message):
         check_used("local", ["cpus_per_trial", "latency_on"])

@@ -55,14 +55,16 @@ def test_a_run_goes_from_this_machine_to_ray_and_back(tmp_path, shared, ray):
 
     out = tmp_path / "there"
     settings = {"max_concurrent": 1, "cpus_per_trial": 0.5}
+    back = {}
     if not shared:
-        settings["storage_path"] = str(tmp_path / "storage")
+        back = {"storage_path": str(tmp_path / "storage")}
+        settings |= back
     on_ray = toy | {"executor": "ray", "ray": settings}
     with pytest.raises(KeyboardInterrupt):
         search(Sweep(**toy, out=out), observer=Interrupt(1, 3))
     with pytest.raises(KeyboardInterrupt):
         search(Sweep(**on_ray, out=out), observer=Interrupt(2, 3))
-    there = search(Sweep(**toy, out=out)).records()
+    there = search(Sweep(**toy, out=out, ray=back)).records()
     assert {record.status for record in there} == {Status.COMPLETE}
     assert [(r.candidate, r.seed, r.metrics) for r in there] == [
         (r.candidate, r.seed, r.metrics) for r in here

@@ -42,18 +42,20 @@ class RaySettings(Settings):
     retries: NonNegativeInt = 1
 
 
-def check_used(executor: str, asked: Iterable[str]) -> None:
+def check_used(executor: str, asked: Iterable[str], *, fetches: bool = False) -> None:
     """Check that nobody asks for something of a cluster that the sweep does not use.
 
     Args:
         executor: Where the sweep's trials run.
         asked: Keys of :class:`RaySettings` that were given for this very session; those in a
             sweep's file may stay there.
+        fetches: Whether a run is resumed, whose states are fetched from its storage in any case.
 
     Raises:
         ConfigError: there are some, and no cluster.
     """
-    found = [f"--{k.replace('_', '-')}" if k in OPTIONS else f"ray.{k}" for k in asked]
+    keys = [key for key in asked if not (fetches and key == "storage_path")]
+    found = [f"--{key.replace('_', '-')}" if key in OPTIONS else f"ray.{key}" for key in keys]
     if found and executor != "ray":
         raise ConfigError(
             f"{', '.join(found)}: for trials on Ray only, and these run with executor = "

@@ -10,31 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autocompress.compression.base import (
-    CAST,
-    GRID,
-    Code,
-    Compression,
-    Shapes,
-    Tensors,
-    flatten,
-    shapes_of,
-)
-from autocompress.compression.codebooks.levels import (
-    LevelsCode,
-    levels_code,
-    levels_estimate,
-    nearest_levels,
-)
-from autocompress.compression.codebooks.partition import (
-    Group,
-    Runs,
-    check_group,
-    count_of,
-    runs_of,
-    tiles,
-)
-from autocompress.compression.estimate import Estimate
+from autocompress.compression.base import Code, Tensors, flatten, shapes_of
+from autocompress.compression.codebooks.fixed import FixedLevels, ScaledLevels
+from autocompress.compression.codebooks.levels import LevelsCode, levels_code, nearest_levels
+from autocompress.compression.codebooks.partition import Group, Runs, count_of, runs_of, tiles
 from autocompress.compression.weighting import Weighting, diagonal
 
 SIGNS = (-1.0, 1.0)
@@ -43,7 +22,7 @@ _BLOCK = 1 << 15  # magnitudes at a time: they stay in cache
 
 @final
 @dataclass(frozen=True)
-class Binary(Compression):
+class Binary(FixedLevels):
     """Replace every weight by -1 or 1: its sign, 1 for 0.
 
     The exact solution of ``min Σ hᵢ(wᵢ − θᵢ)², θᵢ ∈ {−1, 1}`` for any diagonal weighting h
@@ -52,30 +31,12 @@ class Binary(Compression):
     """
 
     name: ClassVar[str] = "binary"
-    stage: ClassVar[int] = CAST
-    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
-
-    def project(
-        self,
-        weights: Tensors,
-        *,
-        mu: float,
-        previous: Code | None = None,
-        weighting: Weighting | None = None,
-    ) -> LevelsCode:
-        del mu, previous
-        flat, shapes = flatten(weights), shapes_of(weights)
-        diagonal(self.name, weighting, weights)
-        digits = nearest_levels(flat, SIGNS, None, shapes, None)
-        return levels_code(digits, SIGNS, None, flat, None, shapes)
-
-    def estimate(self, shapes: Shapes) -> Estimate:
-        return levels_estimate(shapes, SIGNS, scaled=False, group=None)
+    levels: ClassVar[tuple[float, ...]] = SIGNS
 
 
 @final
 @dataclass(frozen=True)
-class BinaryScale(Compression):
+class BinaryScale(ScaledLevels):
     """Replace every weight by -c or c, with a learned c >= 0 for each group.
 
     The exact solution of ``min Σ hᵢ(wᵢ − c·sᵢ)²`` over c and the signs s:
@@ -89,12 +50,8 @@ class BinaryScale(Compression):
     """
 
     name: ClassVar[str] = "binary-scale"
-    stage: ClassVar[int] = GRID
-    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+    levels: ClassVar[tuple[float, ...]] = SIGNS
     group: Group = None
-
-    def __post_init__(self) -> None:
-        check_group(self.group)
 
     def project(
         self,
@@ -115,12 +72,6 @@ class BinaryScale(Compression):
         scales = mean_magnitudes(flat, h, runs_of(shapes, self.group))
         digits = nearest_levels(flat, SIGNS, None, shapes, None)
         return levels_code(digits, SIGNS, scales, flat, self.group, shapes)
-
-    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
-        return ((count_of(runs_of(shapes, self.group)),),)
-
-    def estimate(self, shapes: Shapes) -> Estimate:
-        return levels_estimate(shapes, SIGNS, scaled=True, group=self.group)
 
 
 def mean_magnitudes(flat: Tensor, h: Tensor | None, runs: Runs) -> Tensor:

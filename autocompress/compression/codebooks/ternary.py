@@ -5,30 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from autocompress.compression.base import (
-    CAST,
-    GRID,
-    Code,
-    Compression,
-    Shapes,
-    Tensors,
-    flatten,
-    shapes_of,
-)
+from autocompress.compression.base import Code, Tensors, flatten, shapes_of
+from autocompress.compression.codebooks.fixed import FixedLevels, ScaledLevels
 from autocompress.compression.codebooks.grid_scale import best_scales
-from autocompress.compression.codebooks.levels import (
-    LevelsCode,
-    levels_code,
-    levels_estimate,
-    nearest_levels,
-)
-from autocompress.compression.codebooks.partition import (
-    Group,
-    check_group,
-    count_of,
-    runs_of,
-)
-from autocompress.compression.estimate import Estimate
+from autocompress.compression.codebooks.levels import LevelsCode, levels_code, nearest_levels
+from autocompress.compression.codebooks.partition import Group, runs_of
 from autocompress.compression.weighting import Weighting, diagonal
 
 TRITS = (-1.0, 0.0, 1.0)
@@ -36,7 +17,7 @@ TRITS = (-1.0, 0.0, 1.0)
 
 @final
 @dataclass(frozen=True)
-class Ternary(Compression):
+class Ternary(FixedLevels):
     """Replace every weight by the nearest of -1, 0 and 1.
 
     The exact solution of ``min Σ hᵢ(wᵢ − θᵢ)², θᵢ ∈ {−1, 0, 1}`` for any diagonal weighting h: the
@@ -45,30 +26,12 @@ class Ternary(Compression):
     """
 
     name: ClassVar[str] = "ternary"
-    stage: ClassVar[int] = CAST
-    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
-
-    def project(
-        self,
-        weights: Tensors,
-        *,
-        mu: float,
-        previous: Code | None = None,
-        weighting: Weighting | None = None,
-    ) -> LevelsCode:
-        del mu, previous
-        flat, shapes = flatten(weights), shapes_of(weights)
-        diagonal(self.name, weighting, weights)
-        digits = nearest_levels(flat, TRITS, None, shapes, None)
-        return levels_code(digits, TRITS, None, flat, None, shapes)
-
-    def estimate(self, shapes: Shapes) -> Estimate:
-        return levels_estimate(shapes, TRITS, scaled=False, group=None)
+    levels: ClassVar[tuple[float, ...]] = TRITS
 
 
 @final
 @dataclass(frozen=True)
-class TernaryScale(Compression):
+class TernaryScale(ScaledLevels):
     """Replace every weight by -c, 0 or c, with a learned c >= 0 for each group.
 
     The exact solution of ``min Σ hᵢ(wᵢ − c·tᵢ)²`` over c and t ∈ {−1, 0, 1}: with magnitudes in
@@ -83,12 +46,8 @@ class TernaryScale(Compression):
     """
 
     name: ClassVar[str] = "ternary-scale"
-    stage: ClassVar[int] = GRID
-    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+    levels: ClassVar[tuple[float, ...]] = TRITS
     group: Group = None
-
-    def __post_init__(self) -> None:
-        check_group(self.group)
 
     def project(
         self,
@@ -104,9 +63,3 @@ class TernaryScale(Compression):
         scales = best_scales(flat, h, (0.0, 1.0), runs_of(shapes, self.group)).to(flat.device)
         digits = nearest_levels(flat, TRITS, scales, shapes, self.group)
         return levels_code(digits, TRITS, scales, flat, self.group, shapes)
-
-    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
-        return ((count_of(runs_of(shapes, self.group)),),)
-
-    def estimate(self, shapes: Shapes) -> Estimate:
-        return levels_estimate(shapes, TRITS, scaled=True, group=self.group)

@@ -84,6 +84,9 @@ class Sweep(Settings):
             Ray cluster. A run may go on under another.
         ray: The cluster, and what each trial is given there, see
             :class:`~autocompress.executors.ray.settings.RaySettings`.
+        storage: SQLAlchemy URL of the database that the study is in, such as
+            ``postgresql://USER@HOST/DATABASE``; None for a SQLite file in the run's folder. Its
+            password is never written down.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA if there is one.
         limits: Hard limits by metric, such as ``{bytes: 20KB, accuracy: 95%}``: at most this for
             what is minimized, at least for what is maximized. Limits on what is known before any
@@ -113,6 +116,7 @@ class Sweep(Settings):
     threads: PositiveInt = 1
     executor: Literal["local", "ray"] = "local"
     ray: RaySettings = RaySettings()
+    storage: str | None = Field(default=None, repr=False)
     device: str = "auto"
     limits: dict[str, float] = Field(default_factory=dict)
     latency: LatencySettings = LatencySettings()
@@ -157,6 +161,15 @@ class Sweep(Settings):
         if not isinstance(value, Mapping):
             return value
         return {k: parse_quantity(v, where=f"Sweep.limits.{k}") for k, v in value.items()}
+
+    @field_validator("storage")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None:
+            from autocompress.explore.database import check_url  # Optuna is slow to import
+
+            check_url(value)
+        return value
 
     @field_validator("device")
     @classmethod
@@ -234,15 +247,26 @@ class Sweep(Settings):
         path = find(OBJECTIVES, self.objectives)
         return Objectives.from_dict({"name": path.stem, **yamlio.load(path)}, where=str(path))
 
+    def _shown_storage(self) -> str | None:
+        if self.storage is None:
+            return None
+        from autocompress.explore.database import shown
+
+        return shown(self.storage)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; space, objectives, seeds are written out, objects become null."""
+        """Return the JSON form; space, objectives, seeds are written out, objects become null.
+
+        The password of ``storage`` is left out.
+        """
         objects = {"model", "data", "space", "objectives", "out", "latency", "metrics", "seeds"}
-        result = self.model_dump(mode="json", exclude=objects)
+        result = self.model_dump(mode="json", exclude=objects | {"storage"})
         return {
             "model": self.model if isinstance(self.model, str) else None,
             "data": self.data if isinstance(self.data, str) else None,
             **result,
             "out": None if self.out is None else str(self.out),
+            "storage": self._shown_storage(),
             "latency": self.latency.model_dump(mode="json"),
             "metrics": [metric.name for metric in self.metrics],
             "seeds": [read_given(item, "seeds")[0] for item in self.seeds],

@@ -124,8 +124,7 @@ class Driver:
             self._submit(pending)
 
     def _submit(self, pending: PendingTrial) -> None:
-        path = self.folder.trial(pending.number)
-        path.mkdir(parents=True, exist_ok=True)
+        path = self.folder.make(self.folder.relative(pending.number))
         candidate = pending.candidate.to_dict()
         recipe = pending.candidate.recipe
         self._running[pending.number] = pending

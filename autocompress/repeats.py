@@ -90,8 +90,7 @@ class Repeater:
 
     def _job(self, number: int, run: _Run) -> Job:
         record = run.record
-        path = self.folder.path / self._relative(run)
-        path.mkdir(parents=True, exist_ok=True)
+        path = self.folder.make(self._relative(run))
         start = None if record.start is None else self.folder.trial(record.start).resolve()
         return Job(
             number,

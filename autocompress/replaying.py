@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config import Sweep
+from autocompress.consent import check_code, within_reach
 from autocompress.errors import RunError
 from autocompress.executors import DoneEvent, StepEvent
 from autocompress.explore.opening import versions
 from autocompress.explore.record import Status, TrialRecord
-from autocompress.explore.study import Study
 from autocompress.explore.trial import WARM, Job, TrialResult, clean_up
 from autocompress.lc import StepRecord
 from autocompress.metrics import fingerprint
 from autocompress.observer import Observer
-from autocompress.runs import RunFolder
+from autocompress.runs import RunFolder, open_study
 from autocompress.session import Session
 
 TIMED = "latency"
@@ -86,6 +86,7 @@ def replay(
     number: int,
     *,
     out: str | os.PathLike[str] | None = None,
+    storage: str | None = None,
     allow: Iterable[str] = (),
     observer: Observer | None = None,
 ) -> Replay:
@@ -100,6 +101,7 @@ def replay(
         path: The run's folder.
         number: The trial.
         out: A new or empty folder for its files; ``replays/NUMBER-K`` in the run by default.
+        storage: URL of the database that the run's study is in, if it is in one.
         allow: Code that the run names and that may be imported, as ``module:name``.
         observer: Who is told how it goes on.
 
@@ -110,11 +112,12 @@ def replay(
     observer = observer or Observer()
     run = RunFolder.existing(path)
     values = _named(run)
-    run.check_code(values, allow)
-    with Study.load(run.path) as study:
+    check_code(values, allow, run.sweep)
+    with open_study(run.path, storage) as study:
         record = _trial(study.records(), number, run)
     jobs = min(1, int(values.get("jobs", 1)))
-    changes = {"jobs": jobs, "out": str(run.path)}
+    changes = {"jobs": jobs, "executor": "local", "out": str(run.path)}
+    values = within_reach(values, {**changes, "storage": storage}, run.sweep)
     session = Session(Sweep.from_dict(values, changes, where=str(run.sweep)), run, observer)
     try:
         session.load()

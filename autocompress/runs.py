@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from autocompress import yamlio
-from autocompress.compression.extension import extensions
 from autocompress.errors import RunError
 from autocompress.explore.opening import versions
+from autocompress.explore.study import Study
+from autocompress.explore.trial import LOG
 from autocompress.metrics import fingerprint
-from autocompress.storage import atomic
+from autocompress.storage import atomic, locking
 
 FORMAT = "autocompress-run/1"
 SAME = (
@@ -106,42 +110,6 @@ class RunFolder:
             )
         return values
 
-    def own_code(self, values: Mapping[str, Any]) -> list[str]:
-        """Return what ``sweep.yaml`` names of somebody's own code, as ``module:name``.
-
-        Args:
-            values: What :meth:`describe` returned.
-
-        Raises:
-            RunError: its space is not written out, as that of a run is.
-        """
-        model, space = values.get("model"), values.get("space")
-        if not isinstance(space, Mapping):  # a file's name: who knows what that file names
-            raise RunError(f"{self.sweep}: space = {space!r}: that of a run is written out")
-        own = [model] if isinstance(model, str) and ":" in model else []
-        own = [name for name in own if not name.startswith("torchvision:")]
-        return list(dict.fromkeys([*own, *extensions.names_in(space)]))
-
-    def check_code(self, values: Mapping[str, Any], allow: Iterable[str]) -> None:
-        """Check that the user allows all the code that going on with the run would import.
-
-        A run's folder may come from somebody else; a name in it is no reason to run anything.
-
-        Args:
-            values: What :meth:`describe` returned.
-            allow: What the user has named.
-
-        Raises:
-            RunError: something else is named.
-        """
-        strange = [name for name in self.own_code(values) if name not in set(allow)]
-        if strange:
-            flags = " ".join(f"--allow {name}" for name in strange)
-            raise RunError(
-                f"{self.path}: this run names code that it would import: {', '.join(strange)}; if "
-                f"you know and trust it, add {flags} (allow={strange!r} in Python)"
-            )
-
     def check_free(self) -> None:
         """Check, before anything is done, that the folder is a run or may become one.
 
@@ -185,8 +153,36 @@ class RunFolder:
         text = yamlio.dumps({**sweep, "out": str(self.path), "resolved": facts})
         atomic.write_text(self.sweep, text)
 
+    def study_name(self) -> str:
+        """Return what the run's study is called in a database that others use, too."""
+        known = self.describe()["resolved"].get("study") if self.sweep.is_file() else None
+        return str(known or f"{self.path.resolve().name}-{secrets.token_hex(4)}")
+
+    def check_storage(self, values: Mapping[str, Any], storage: str | None) -> None:
+        """Check that a database is named if, and only if, the run has its study in one.
+
+        Args:
+            values: What :meth:`describe` returned.
+            storage: The URL that the user names.
+
+        Raises:
+            RunError: it is not so.
+        """
+        there = values.get("storage")
+        if there and not storage:
+            raise RunError(
+                f"{self.path}: its study is in a database, {there}: name that again, with "
+                f"--storage URL (storage=... in Python)"
+            )
+        if storage and not there:
+            raise RunError(
+                f"{self.path}: its study is in the folder itself, in {self.study.name}: leave out "
+                f"--storage, or begin another run"
+            )
+
     def _check_same(self, sweep: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
         there = self.describe()
+        self.check_storage(there, sweep.get("storage"))
         here = yamlio.loads(yamlio.dumps(sweep))
         there = {**_ABSENT, **there}
         differ = [key for key in SAME if there.get(key) != here.get(key)]
@@ -210,21 +206,57 @@ class RunFolder:
             RunError: another process does.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w", encoding="utf-8") as file:
-            if not _lock(file.fileno()):
-                raise RunError(f"{self.path}: another process is running this sweep")
+        self.check_links(".lock", self.study.name, "trials", "replays", self.report.name)
+        refused = RunError(f"{self.path}: another process is running this sweep")
+        with locking.locked(self.path / ".lock", refused):
             yield
 
+    def check_links(self, *names: str) -> None:
+        """Check that files and folders to be written, relative to the run, are no links out of it.
 
-def _lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows: go without
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: go without
-        return True
-    return True
+        Raises:
+            RunError: one is.
+        """
+        here = self.path.resolve()
+        for name in names:
+            path = self.path / name
+            if not path.resolve().is_relative_to(here):
+                raise RunError(f"{path}: is a link out of the run's folder, not to be written to")
+
+    def make(self, relative: str) -> Path:
+        """Make the folder of a trial, given relative to the run, and return it.
+
+        Raises:
+            RunError: it, or its log, is a link out of the run.
+        """
+        self.check_links(relative, f"{relative}/{LOG}")
+        path = self.path / relative
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def make_report(self) -> Path:
+        """Return the report's folder, where nothing leads out of the run."""
+        found = self.report.rglob("*") if self.report.is_dir() else ()
+        self.check_links(self.report.name, *(str(p.relative_to(self.path)) for p in found))
+        return self.report
+
+
+def open_study(
+    path: str | Path, storage: str | None = None, *, model: nn.Module | None = None
+) -> Study:
+    """Open the study of a run, in its folder or in the database that the user names.
+
+    Args:
+        path: The run's folder, or its SQLite file.
+        storage: SQLAlchemy URL of the database that the study is in; None for the folder's own.
+        model: The reference model, to go on with the study.
+
+    Raises:
+        RunError: there is no study, or it is elsewhere.
+    """
+    run = RunFolder(path)
+    if storage is None and (run.study.is_file() or not run.sweep.is_file()):
+        return Study.load(path, model=model)
+    values = RunFolder.existing(path).describe()
+    run.check_storage(values, storage)
+    return Study.load(path, model=model, storage=storage, name=values["resolved"].get("study"))

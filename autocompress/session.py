@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from autocompress.analysis.onesided import Goal
 from autocompress.api import compress
 from autocompress.compressed import load
 from autocompress.config import Sweep
+from autocompress.consent import may_fetch
 from autocompress.data import Data
 from autocompress.driver import Driver, Enough
 from autocompress.errors import RunError, unknown
@@ -26,6 +29,8 @@ from autocompress.executors import Executor
 from autocompress.executors.local import LocalExecutor
 from autocompress.executors.serial import SerialExecutor
 from autocompress.explore import halving
+from autocompress.explore.claims import claimed
+from autocompress.explore.database import Database, shown
 from autocompress.explore.free import FreeMetrics
 from autocompress.explore.given import given_seeds
 from autocompress.explore.opening import Setup
@@ -43,7 +48,7 @@ from autocompress.onesided import make_onesided
 from autocompress.plan import Plan
 from autocompress.recipe import Candidate, Direct
 from autocompress.repeats import Repeater
-from autocompress.runs import RunFolder
+from autocompress.runs import RunFolder, open_study
 from autocompress.sensitivity import planning
 from autocompress.sensitivity.table import Sensitivity
 from autocompress.storage import atomic
@@ -106,7 +111,34 @@ class Session:
         digests = {"data_digest": self.data.digest}
         if not isinstance(self.sweep.model, str):
             digests["model_digest"] = _digest(self.model)
+        if self.sweep.storage is not None:
+            digests["study"] = self.run.study_name()
         return digests
+
+    def reach_storage(self) -> None:
+        """Check that the database answers, before anything is done that takes long.
+
+        Raises:
+            RunError: it does not.
+        """
+        if self.sweep.storage is not None:
+            self.observer.phase(f"connecting to {shown(self.sweep.storage)}")
+            Database(self.sweep.storage).engine.dispose()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes off the run, and off its study where that is in a database.
+
+        Raises:
+            RunError: one is at it.
+        """
+        with self.run.locked(), ExitStack() as held:
+            self.run.claim(self.sweep.to_dict(), self.resolved())
+            if self.sweep.storage is not None:
+                database = Database(self.sweep.storage)
+                held.callback(database.engine.dispose)
+                held.enter_context(claimed(database, self.run.study_name()))
+            yield
 
     def load_reference(self) -> None:
         """Give the model the reference's weights: the run's own, or trained ones."""
@@ -123,10 +155,10 @@ class Session:
 
     def study(self) -> Study:
         """Open the run's study, or create it."""
-        if not self.run.study.is_file():
+        if self.sweep.storage is None and not self.run.study.is_file():
             return self.new_study()
         try:
-            return Study.load(self.run.path, model=self.model)
+            return open_study(self.run.path, self.sweep.storage, model=self.model)
         except RunError as error:
             # a process killed while creating it leaves a database without a study
             try:
@@ -158,7 +190,11 @@ class Session:
         given = [seed.candidate for seed in self.given]
         others = [] if self.goal else first.seeds  # where that goes is told trial by trial
         seeds = [*self.given, *(seed for seed in others if seed.candidate not in given)]
-        return Study.create(self.run.path, setup, self.model, seeds=seeds, notes=notes)
+        storage = sweep.storage
+        name = None if storage is None else self.run.study_name()
+        return Study.create(
+            self.run.path, setup, self.model, seeds=seeds, notes=notes, storage=storage, name=name
+        )
 
     def beginning(self) -> planning.Beginning:
         """Return the first candidates, and the sensitivities that they may come from."""
@@ -197,7 +233,7 @@ class Session:
         return make_executor(
             self.context,
             study,
-            sweep.ray,
+            sweep.ray.model_copy(update={"storage_path": sweep.ray.storage_path or None}),
             jobs=sweep.jobs,
             threads=sweep.threads,
             timeout=sweep.timeout,
@@ -205,12 +241,19 @@ class Session:
         )
 
     def take_home(self, study: Study) -> None:
-        """Fetch what trials that were interrupted on a cluster left in its storage."""
-        if study.note("storage") is not None:
+        """Fetch what trials that were interrupted on a cluster left in its storage.
+
+        Raises:
+            RunError: the study names a storage, and the user does not.
+        """
+        note = study.note("storage")
+        if may_fetch(note, self.sweep.ray.storage_path, self.run.path):
             from autocompress.executors.ray.make import take_home
 
             self.observer.phase("fetching the states of interrupted trials")
             take_home(study)
+        if note is not None:
+            study.set_note("storage", None)  # it is all here, until trials go through one again
 
     def drive(self, study: Study) -> None:
         """Run the trials."""

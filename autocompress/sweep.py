@@ -10,13 +10,14 @@ from typing import Any
 
 from autocompress.analysis.saving import saved_text
 from autocompress.config import Sweep
+from autocompress.consent import check_code, own_code, within_reach
 from autocompress.errors import RunError
 from autocompress.executors.ray.settings import check_used
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
 from autocompress.observer import Observer
 from autocompress.report.build import ReportPaths, build_report
-from autocompress.runs import RunFolder
+from autocompress.runs import RunFolder, open_study
 from autocompress.session import Session
 
 
@@ -49,9 +50,9 @@ def search(sweep: Sweep | None = None, *, observer: Observer | None = None) -> S
     try:
         session = Session(sweep, run, observer)
         run.check_free()
+        session.reach_storage()
         session.load()
-        with run.locked():
-            run.claim(sweep.to_dict(), session.resolved())
+        with session.locked():
             session.load_reference()
             study = session.study()
             session.drive(study)
@@ -77,14 +78,17 @@ def resume(
     repeats: int | None = None,
     executor: str | None = None,
     ray: Mapping[str, Any] | None = None,
+    storage: str | None = None,
+    data_root: str | None = None,
     allow: Iterable[str] = (),
     observer: Observer | None = None,
 ) -> Study:
     """Go on with a run after an interrupt, a crash or a reboot.
 
-    Trials that were running continue from their last L-C step; nothing done is lost or repeated. A
-    model or a scheme given as ``module:name`` is code that would be imported. The run may come from
-    somebody else, so you have to name it again.
+    Trials that were running continue from their last L-C step; nothing done is lost or repeated.
+    The run may come from somebody else, so you have to name again what it would import (a model or
+    a scheme given as ``module:name``) and where it would reach out to: the address of a Ray
+    cluster, a storage, a database.
 
     Args:
         path: The run's folder.
@@ -94,12 +98,14 @@ def resume(
         repeats: Another number of seeds for the trials on and near the front.
         executor: Another place to run trials: ``"local"`` or ``"ray"``.
         ray: Other settings of the Ray cluster, such as ``{"address": "auto"}``.
+        storage: URL of the database that the run's study is in.
+        data_root: Where the data are now.
         allow: Code that the run names and that may be imported, as ``module:name``.
         observer: Who is told how it goes on.
 
     Raises:
         RunError: no run there, one begun from Python with a model or data of its own, or one that
-            names code which is not allowed.
+            names code or places which you did not.
     """
     run = RunFolder.existing(path)
     values = run.describe()
@@ -109,17 +115,21 @@ def resume(
                 f"{run.path}: this sweep was begun from Python with {key} of its own, which a "
                 f"file cannot hold: go on with ac.search(Sweep({key}=..., out={str(run.path)!r}))"
             )
-    run.check_code(values, allow)
+    check_code(values, allow, run.sweep)
     changes = {
         "trials": trials,
         "jobs": jobs,
         "timeout": timeout,
         "repeats": repeats,
         "executor": executor,
+        "storage": storage,
+        "data_root": data_root,
         "out": str(run.path),
         **{f"ray.{key}": value for key, value in (ray or {}).items()},
     }
     asked = {key: value for key, value in changes.items() if value is not None}
+    run.check_storage(values, storage)
+    values = within_reach(values, asked, run.sweep)
     sweep = Sweep.from_dict(values, asked, where=str(run.sweep))
     check_used(sweep.executor, ray or (), fetches=True)
     return search(sweep, observer=observer)
@@ -128,6 +138,7 @@ def resume(
 def report(
     path: str | os.PathLike[str],
     *,
+    storage: str | None = None,
     allow: Iterable[str] = (),
     observer: Observer | None = None,
 ) -> ReportPaths:
@@ -138,6 +149,7 @@ def report(
 
     Args:
         path: The run's folder.
+        storage: URL of the database that the run's study is in, if it is in one.
         allow: Code that the run names and that may be imported, as ``module:name``.
         observer: Who is told how it goes on.
 
@@ -148,13 +160,16 @@ def report(
     run = RunFolder.existing(path)
     values = run.describe()
     try:
-        with Study.load(run.path) as study:
+        with open_study(run.path, storage) as study:
             missing = any(study.test(record.number) is None for record in study.front())
             test = None
             named = values.get("model") and values.get("data")
             if missing and run.reference.is_file() and named and _allowed(run, values, allow):
                 observer.phase("loading data and reference")
-                session = Session(Sweep.from_dict(values, where=str(run.sweep)), run, observer)
+                kept = within_reach(
+                    {**values, "executor": "local"}, {"storage": storage}, run.sweep
+                )
+                session = Session(Sweep.from_dict(kept, where=str(run.sweep)), run, observer)
                 session.load()
                 session.load_reference()
                 test = session.test
@@ -164,7 +179,7 @@ def report(
 
 
 def _allowed(run: RunFolder, values: Mapping[str, Any], allow: Iterable[str]) -> bool:
-    return set(run.own_code(values)) <= set(allow)
+    return set(own_code(values, run.sweep)) <= set(allow)
 
 
 def default_folder(sweep: Sweep) -> Path:
@@ -180,7 +195,7 @@ def _report(
     test: Callable[[TrialRecord], float] | None,
 ) -> ReportPaths:
     observer.phase("writing the report")
-    return build_report(study, run.report, test=test)
+    return build_report(study, run.make_report(), test=test)
 
 
 def _notes(study: Study, paths: ReportPaths) -> list[str]:

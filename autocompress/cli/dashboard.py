@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autocompress.cli.guard import guarded
-from autocompress.cli.options import Run
+from autocompress.cli.options import Run, Storage
 
 
 @guarded
@@ -18,11 +18,13 @@ def dashboard(
         str, typer.Option(help="Address to listen on; only this machine can see the default one.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8080,
+    storage: Storage = None,
 ) -> None:
     """Show a run in a browser with optuna-dashboard, also while it goes on; Ctrl-C ends it.
 
     The study is opened to be read: what the page offers to change or delete stays as it is. Whoever
-    can reach the address can see the run; there is no password.
+    can reach the address can see the run, and with --storage all studies of that database; there is
+    no password.
 
     **Examples**
 
@@ -38,11 +40,11 @@ def dashboard(
 
     from autocompress.explore.database import read_only
     from autocompress.explore.opening import locate
-    from autocompress.explore.study import Study
+    from autocompress.runs import open_study
 
-    with Study.load(run):  # there is one, and it is one of ours
+    with open_study(run, storage):  # there is one, and it is one of ours
         pass
-    storage = read_only(locate(run, None)[1])
+    database = read_only(locate(run, storage)[1])
     typer.echo(f"http://{host}:{port}/ shows {run}; Ctrl-C ends it")
     with contextlib.suppress(KeyboardInterrupt):
-        run_server(storage, host=host, port=port)
+        run_server(database, host=host, port=port)

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from autocompress.cli.guard import guarded
-from autocompress.cli.options import Allow, Run
+from autocompress.cli.options import Allow, Run, Storage
 
 
 @guarded
-def report(run: Run, allow: Allow = None) -> None:
+def report(run: Run, storage: Storage = None, allow: Allow = None) -> None:
     """Write tables and plots of a run again, from its study; test accuracy included.
 
     Works while a sweep runs, too.
@@ -22,13 +22,13 @@ def report(run: Run, allow: Allow = None) -> None:
     from rich.console import Console
 
     from autocompress.display import observer
-    from autocompress.explore.study import Study
+    from autocompress.runs import open_study
     from autocompress.summaries import show_front
     from autocompress.sweep import report as write
 
     console = Console()
-    paths = write(run, allow=allow or (), observer=observer(console))
-    with Study.load(run) as study:
+    paths = write(run, storage=storage, allow=allow or (), observer=observer(console))
+    with open_study(run, storage) as study:
         show_front(console, study.front())
     for problem in paths.problems:
         typer.echo(f"warning: {problem}", err=True)
@@ -42,6 +42,7 @@ def best(
     by: Annotated[
         str | None, typer.Option(help="The metric to be best in, among those that qualify.")
     ] = None,
+    storage: Storage = None,
 ) -> None:
     """Show the best trial under a budget, or why there is none (exit code 1).
 
@@ -61,10 +62,10 @@ def best(
 
     from autocompress.analysis import best as find
     from autocompress.analysis.hardware import HARDWARE, timed_apart
-    from autocompress.explore.study import Study
+    from autocompress.runs import open_study
     from autocompress.summaries import show_trial
 
-    with Study.load(run) as study:
+    with open_study(run, storage) as study:
         searched = study.found()
         if searched is not None and not limits and by is None:  # what it was run for
             limits = {searched.goal.target.metric: (searched.goal.target.operator, searched.bound)}

@@ -46,6 +46,23 @@ StoragePath = Annotated[
         "not seen by all."
     ),
 ]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Database for the study, such as postgresql://USER@HOST/NAME \\[study.db in the run's "
+        "folder]",
+        show_default=False,
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Database that the run's study is in, if it is in one: postgresql://USER@HOST/NAME.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 

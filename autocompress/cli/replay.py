@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autocompress.cli.guard import guarded
-from autocompress.cli.options import Allow, Run
+from autocompress.cli.options import Allow, Run, Storage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +24,7 @@ def replay(
         Path | None,
         typer.Option(help="A new folder for its files \\[RUN/replays/TRIAL-1, -2, …]"),
     ] = None,
+    storage: Storage = None,
     allow: Allow = None,
 ) -> None:
     """Run one trial again, alone, and compare it with its record, bit for bit.
@@ -38,7 +39,9 @@ def replay(
     from autocompress.replaying import replay as run_again
 
     console = Console()
-    found = run_again(run, trial, out=out, allow=allow or (), observer=observer(console))
+    found = run_again(
+        run, trial, out=out, storage=storage, allow=allow or (), observer=observer(console)
+    )
     _show(console, found)
     if not found.agrees:
         raise typer.Exit(1)

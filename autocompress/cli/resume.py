@@ -17,6 +17,7 @@ from autocompress.cli.options import (
     MaxConcurrent,
     Quiet,
     Run,
+    Storage,
     StoragePath,
 )
 
@@ -41,10 +42,17 @@ def resume(
     gpus_per_trial: Gpus = None,
     max_concurrent: MaxConcurrent = None,
     storage_path: StoragePath = None,
+    storage: Storage = None,
+    data_root: Annotated[
+        str | None, typer.Option(help="Folder the data's files are in now.", show_default=False)
+    ] = None,
     allow: Allow = None,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a sweep after Ctrl-C, a crash or a reboot; nothing done is lost or repeated.
+
+    A run may come from somebody else: code that it would import, and the address of a cluster, the
+    storage or the database that it would connect to, have to be named again.
 
     **Examples**
 
@@ -70,6 +78,8 @@ def resume(
             repeats=repeats,
             executor=executor,
             ray={key: value for key, value in cluster.items() if value is not None},
+            storage=storage,
+            data_root=data_root,
             allow=allow or (),
             observer=observer(quiet),
         )

@@ -11,7 +11,9 @@ from autocompress.cli.ending import end, observer
 from autocompress.cli.guard import guarded, interruptible
 from autocompress.cli.options import (
     Address,
+    Allow,
     Cpus,
+    Database,
     Executor,
     Gpus,
     MaxConcurrent,
@@ -96,6 +98,7 @@ def search(
     gpus_per_trial: Gpus = None,
     max_concurrent: MaxConcurrent = None,
     storage_path: StoragePath = None,
+    storage: Database = None,
     continuation: Annotated[
         bool | None,
         typer.Option(
@@ -132,6 +135,7 @@ def search(
             "in YAML: latency.batch_size=8. May be repeated.",
         ),
     ] = None,
+    allow: Allow = None,
     quiet: Quiet = False,
 ) -> None:
     """Search a model's compressions for the Pareto front: train, compress, measure, report.
@@ -170,6 +174,7 @@ def search(
         "ray.gpus_per_trial": gpus_per_trial,
         "ray.max_concurrent": max_concurrent,
         "ray.storage_path": storage_path,
+        "storage": storage,
         "continuation": continuation,
         "repeats": repeats,
         "seeds": [str(path) for path in seed_plan or ()] or None,
@@ -179,11 +184,13 @@ def search(
     changes |= {key: yaml_value(text, key) for key, text in pairs_of(set_ or (), "--set")}
 
     from autocompress.config import Sweep
+    from autocompress.consent import read_sweep
     from autocompress.executors.ray.settings import check_used
     from autocompress.sweep import default_folder
     from autocompress.sweep import search as run
 
-    sweep = Sweep.from_file(file, changes) if file is not None else Sweep.from_dict({}, changes)
+    values = {} if file is None else read_sweep(file, changes, allow or ())
+    sweep = Sweep.from_dict(values, changes, where="" if file is None else str(file))
     check_used(sweep.executor, [k.removeprefix("ray.") for k in changes if k.startswith("ray.")])
     folder = sweep.out or default_folder(sweep)
     sweep = sweep.model_copy(update={"out": folder})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,7 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from autocompress.errors import RunError
+from autocompress.errors import ConfigError, RunError
 from autocompress.explore.rows import Rows
 
 try:
@@ -25,9 +26,16 @@ except ImportError:  # it is Optuna's own affair where that is
 _WAIT = 60
 """How long to wait for another process that is writing, seconds."""
 
-
-_ANSWER = 10
+_ANSWER = 5
 """How long to wait for a server's first answer, seconds."""
+
+_PACKAGES = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "mysqldb": "mysqlclient",
+    "mysqlconnector": "mysql-connector-python",
+}
+"""What to install for SQLAlchemy's drivers, where it has another name."""
 
 
 class _Batch(Session):
@@ -70,8 +78,14 @@ class Database(RDBStorage):
         sqlite = url.startswith("sqlite")
         try:
             super().__init__(url, engine_kwargs=_arguments(url))
-        except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, TypeError) as error:
-            raise RunError(f"the database {shown(url)} cannot be opened: {_line(error)}") from None
+        except ImportError:
+            raise RunError(
+                f"the database {shown(url)} cannot be opened: its driver is not installed: "
+                f"pip install '{_package(url)}'"
+            ) from None
+        except (sqlalchemy.exc.SQLAlchemyError, RuntimeError, TypeError, ValueError) as error:
+            text = without_password(_line(error), url)
+            raise RunError(f"the database {shown(url)} cannot be opened: {text}") from None
         if sqlite:
             self.engine.dispose()  # the connections made before the settings below
             sqlalchemy.event.listen(self.engine, "connect", _prepare)
@@ -161,12 +175,52 @@ class Database(RDBStorage):
             session.connection().exec_driver_sql(f"PRAGMA synchronous={level}")
 
 
+def check_url(url: str) -> None:
+    """Check that a text is the URL of a database.
+
+    Raises:
+        ConfigError: it is not, or its password was left out when it was shown.
+    """
+    try:
+        found = sqlalchemy.make_url(url)
+        found.get_dialect()
+    except sqlalchemy.exc.NoSuchModuleError:
+        problem = "is a kind of database that SQLAlchemy does not know"
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        problem = "is no URL of a database"
+    else:
+        if found.password != "***":
+            return
+        problem = "has no password in it, which is never written down"
+    raise ConfigError(
+        f"storage = {shown(url)!r} {problem}: expected one such as sqlite:///FILE.db or "
+        f"postgresql://USER:PASSWORD@HOST/DATABASE"
+    )
+
+
 def shown(url: str) -> str:
     """Return a database's URL as it may be shown: without its password."""
     try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return url
+        found = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return re.sub(r"(://[^:/@]*:).*@", r"\1***@", url)
+    query = {k: "***" if k in ("password", "passwd") else v for k, v in found.query.items()}
+    return found.set(query=query).render_as_string(hide_password=True)
+
+
+def without_password(text: str, url: str) -> str:
+    """Return a message about a database without its password."""
+    try:
+        password = sqlalchemy.make_url(url).password
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return text.replace(url, shown(url))
+    return text.replace(str(password), "***") if password else text
+
+
+def _package(url: str) -> str:
+    """Return what to install for a database's driver."""
+    driver = sqlalchemy.make_url(url).get_driver_name()
+    return _PACKAGES.get(driver, driver)
 
 
 def _arguments(url: str) -> dict[str, Any]:

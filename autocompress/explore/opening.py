@@ -110,22 +110,28 @@ def locate(path: str | Path, storage: str | None) -> tuple[Path, str]:
 
 
 def create(
-    folder: Path, database: Database, setup: Setup, attrs: Mapping[str, Any] | None = None
+    folder: Path,
+    database: Database,
+    setup: Setup,
+    attrs: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> int:
     """Create the study in the database; return its id there.
 
     Args:
-        folder: The run's folder; its name is the study's.
+        folder: The run's folder.
         database: Where to.
         setup: What the study is about.
         attrs: Further attributes of the study.
+        name: What the study is called there; by default as the folder.
 
     Raises:
         RunError: there is one already.
     """
-    name = folder.resolve().name
+    name = name or folder.resolve().name
     existing = optuna.get_all_study_names(database)
-    if name in existing or (existing and database.url.startswith("sqlite")):
+    alone = database.url == locate(folder, None)[1]
+    if name in existing or (existing and alone):
         raise RunError(f"{folder} already holds a study: resume it, or choose another folder")
     with database.transaction(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -141,16 +147,22 @@ def create(
     return database.get_study_id_from_name(name)
 
 
-def load(folder: Path, database: Database) -> tuple[int, Setup]:
+def load(folder: Path, database: Database, name: str | None = None) -> tuple[int, Setup]:
     """Return the id in the database of a run's study, and what it is about.
+
+    Args:
+        folder: The run's folder.
+        database: Where the study is.
+        name: What it is called there; by default as the folder, or the only one there is.
 
     Raises:
         RunError: there is none, or none of ours.
     """
     with database.reading():
         names = optuna.get_all_study_names(database)
-    wanted = folder.resolve().name
-    name = wanted if wanted in names or len(names) != 1 else names[0]
+    if name is None:
+        wanted = folder.resolve().name
+        name = wanted if wanted in names or len(names) != 1 else names[0]
     if name not in names:
         known = f"; there are {', '.join(names)}" if names else ""
         raise RunError(f"{shown(database.url)} holds no study {name!r}{known}")

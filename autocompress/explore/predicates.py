@@ -86,10 +86,7 @@ class Positions:
         if isinstance(data, Positions):
             return data
         if isinstance(data, Mapping):
-            low, high = _read_ends(data, where)
-            if low is not None and high is not None and (low < 0) == (high < 0) and low > high:
-                raise ConfigError(f"{where}: min = {low} is above max = {high}")
-            return cls((), low, high)
+            return cls((), *_read_ends(data, where))
         numbers = [data] if _whole(data) else data
         if not isinstance(numbers, Sequence) or not numbers or not all(map(_whole, numbers)):
             raise ConfigError(
@@ -130,13 +127,10 @@ class Sizes:
             return data
         if not isinstance(data, Mapping):
             raise ConfigError(f"{where} = {data!r}: accepted is {{min, max}}, numbers of weights")
-        low, high = _read_ends(data, where)
-        for key, value in zip(_ENDS, (low, high), strict=True):
-            if value is not None and value < 0:
+        for key, value in _ends(*_read_ends(data, where)).items():
+            if value < 0:
                 raise ConfigError(f"{where}.{key} = {value}: accepted is an integer, at least 0")
-        if low is not None and high is not None and low > high:
-            raise ConfigError(f"{where}: min = {low} is above max = {high}")
-        return cls(low, high)
+        return cls(data.get("min"), data.get("max"))
 
 
 def _read_ends(data: Mapping[str, Any], where: str) -> tuple[int | None, int | None]:
@@ -146,7 +140,11 @@ def _read_ends(data: Mapping[str, Any], where: str) -> tuple[int | None, int | N
     for key, value in data.items():
         if not _whole(value):
             raise ConfigError(f"{where}.{key} = {value!r}: accepted is an integer")
-    return data.get("min"), data.get("max")
+    low, high = data.get("min"), data.get("max")
+    # a negative one counts from the other end, so that it is above or below only its like
+    if low is not None and high is not None and (low < 0) == (high < 0) and low > high:
+        raise ConfigError(f"{where}: min = {low} is above max = {high}")
+    return low, high
 
 
 def _ends(low: int | None, high: int | None) -> dict[str, int]:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from autocompress.analysis.front import Front
-from autocompress.analysis.hypervolume import nondominated
-from autocompress.analysis.noise import Spread
 from autocompress.analysis.units import Kind, quantity
-from autocompress.explore.objectives import Objective
-from autocompress.explore.record import TrialRecord
+from autocompress.report.series import (
+    TRIAL,
+    Bar,
+    Series,
+    bars_of,
+    best_so_far,
+    series,
+    staircase,
+    tested_series,
+)
 from autocompress.report.view import view_range
 
-TRIAL = "trial"
-"""The x axis of a sweep with a single objective: the trial's number."""
-
-_TEST_OF = {"accuracy": lambda accuracy: accuracy, "error": lambda accuracy: 1.0 - accuracy}
+__all__ = ["TRIAL", "AxisInfo", "Bar", "ParetoInfo", "Series", "pairs", "pareto_info"]
 
 
 class AxisInfo(NamedTuple):
@@ -31,24 +32,6 @@ class AxisInfo(NamedTuple):
     kind: Kind
     log: bool
     minimize: bool
-
-
-class Series(NamedTuple):
-    """Points to draw: coordinates in the metrics' own units, and the trials they belong to."""
-
-    x: tuple[float, ...] = ()
-    y: tuple[float, ...] = ()
-    numbers: tuple[int, ...] = ()
-
-
-class Bar(NamedTuple):
-    """A trial's means over its seeds, and the ends of their intervals, in the metrics' units."""
-
-    x: float
-    y: float
-    x_ends: tuple[float, float]
-    y_ends: tuple[float, float]
-    number: int
 
 
 class ParetoInfo(NamedTuple):
@@ -121,15 +104,13 @@ def pareto_info(
     y = y or next((name for name in names if name != x), names[0])
     axis_x, axis_y = _axis(front, x), _axis(front, y)
     members = {record.number for record in front}
-    on_front = _series(front, x, y)
-    dominated = _series((r for r in front.ranked if r.number not in members), x, y)
-    line = (
-        _best_so_far(front.ranked, front.objectives[y]) if x == TRIAL else _staircase(front, x, y)
-    )
-    tested = _test_series(on_front, y, test or {})
+    on_front = series(front, x, y)
+    dominated = series((r for r in front.ranked if r.number not in members), x, y)
+    line = best_so_far(front.ranked, front.objectives[y]) if x == TRIAL else staircase(front, x, y)
+    tested = tested_series(on_front, y, test or {})
     knee = front.knee()
     reference = _reference(front, x, y)
-    bars = _bars(front, x, y)
+    bars = bars_of(front, x, y)
     limits = _view(axis_x, axis_y, on_front, dominated, tested, reference, bars)
     (left, right), (bottom, top) = limits
     inside = sum(
@@ -144,7 +125,7 @@ def pareto_info(
         dominated,
         tested,
         reference,
-        _series([knee] if knee else [], x, y),
+        series([knee] if knee else [], x, y),
         _statuses(front),
         limits,
         len(dominated.x) - inside,
@@ -159,73 +140,6 @@ def _axis(front: Front, metric: str) -> AxisInfo:
     return AxisInfo(
         metric, what.label, what.kind, item.scale == "log", item.direction == "minimize"
     )
-
-
-def _value(record: TrialRecord, metric: str) -> float:
-    return float(record.number) if metric == TRIAL else record.metrics[metric]
-
-
-def _series(records: Iterable[TrialRecord], x: str, y: str) -> Series:
-    rows = [(_value(r, x), _value(r, y), r.number) for r in records]
-    return Series(*(tuple(column) for column in zip(*rows, strict=True))) if rows else Series()
-
-
-def _staircase(front: Front, x: str, y: str) -> Series:
-    """Return the corners of the region that the front attains in two of its objectives.
-
-    With any budget for x between two points, the best y is that of the point before.
-    """
-    items = (front.objectives[x], front.objectives[y])
-    rows = [[item.coordinate(r.metrics[item.metric]) for item in items] for r in front]
-    kept = nondominated(np.asarray(rows, dtype=np.float64).reshape(-1, 2))
-    order = sorted(np.flatnonzero(kept), key=lambda row: rows[row][0])
-    chosen = [front.records[row] for row in order]
-    corners: list[tuple[float, float, int]] = []
-    for record in chosen:
-        here = _value(record, x)
-        if corners:
-            corners.append((here, corners[-1][1], record.number))
-        corners.append((here, _value(record, y), record.number))
-    return Series(*(tuple(c) for c in zip(*corners, strict=True))) if corners else Series()
-
-
-def _best_so_far(ranked: Sequence[TrialRecord], objective: Objective) -> Series:
-    values: list[tuple[float, float, int]] = []
-    best = math.nan
-    for record in ranked:
-        value = record.metrics[objective.metric]
-        if values and objective.coordinate(value) >= objective.coordinate(best):
-            value = best
-        elif values:
-            values.append((float(record.number), best, record.number))
-        best = value
-        values.append((float(record.number), best, record.number))
-    return Series(*(tuple(column) for column in zip(*values, strict=True))) if values else Series()
-
-
-def _test_series(front: Series, y: str, test: Mapping[int, float]) -> Series:
-    if y not in _TEST_OF:
-        return Series()
-    rows = [
-        (x, _TEST_OF[y](test[number]), number)
-        for x, number in zip(front.x, front.numbers, strict=True)
-        if math.isfinite(test.get(number, math.nan))
-    ]
-    return Series(*(tuple(column) for column in zip(*rows, strict=True))) if rows else Series()
-
-
-def _bars(front: Front, x: str, y: str) -> tuple[Bar, ...]:
-    if front.noise is None:
-        return ()
-    bars = []
-    for record in front:
-        at = float(record.number)
-        across = Spread(at, at, at) if x == TRIAL else front.noise.spread(record.number, x)
-        along = front.noise.spread(record.number, y)
-        if across is not None and along is not None:
-            ends = ((across.low, across.high), (along.low, along.high))
-            bars.append(Bar(across.mean, along.mean, *ends, record.number))
-    return tuple(bars)
 
 
 def _reference(front: Front, x: str, y: str) -> tuple[float | None, float] | None:

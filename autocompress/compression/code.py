@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Meta: TypeAlias = dict[str, Any]
 """JSON values only: numbers, strings, booleans, lists and dicts of them."""
 
+_READY = "_ready"  # where a code has its decoded weights until somebody asks for them
+
 
 class Code(ABC):
     """Compressed weights: everything needed to decode them, and nothing else.
@@ -92,6 +94,25 @@ class Code(ABC):
     def with_reals(self, inner: Code) -> Code:
         """Return this code with its real numbers held by ``inner``."""
         raise SchemeError(f"nothing can be composed after {self.kind!r}: put it inside its terms")
+
+    def holding(self, decoded: Tensors) -> Self:
+        """Return this code, which then has ready what its scheme had in hand when it was made.
+
+        The first :meth:`decode` may give that away by :meth:`given`. Copies and files are without.
+
+        Args:
+            decoded: To the last bit what decoding would make, in tensors of nobody else.
+        """
+        self.__dict__[_READY] = decoded
+        return self
+
+    def given(self) -> Tensors | None:
+        """Return what :meth:`holding` was given, once, and None after that."""
+        ready: Tensors | None = self.__dict__.pop(_READY, None)
+        return ready
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != _READY}
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         """Return the norm on :meth:`reals` that a norm on the decoded weights leads to.

@@ -9,6 +9,7 @@ with the limit and with its negative. Of few numbers, scores that have to be com
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -25,6 +26,8 @@ SAMPLE = 1 << 16
 SMALL = 1 << 15  # below it, a sample does not pay
 FEW = 1 << 21  # up to here the scores may be kept
 STRIDE = 31  # of these, every 31st brackets the threshold
+_LARGEST = float(np.finfo(np.float32).max)
+_FLOAT, _BITS = struct.Struct("f"), struct.Struct("i")
 
 
 class Numbers:
@@ -104,7 +107,7 @@ def positions(mask: Mask) -> Index:
     """
     some = mask[:: 1 + mask.size // 4096]
     if 10 * int(np.count_nonzero(some)) > some.size:
-        return np.flatnonzero(mask)
+        return mask.nonzero()[0]
     whole = mask.size - mask.size % 8
     words = mask[:whole].view(np.uint64)
     filled = np.flatnonzero(words != 0)
@@ -187,7 +190,7 @@ def _between(read: Numbers, size: int, low: Any, high: Any) -> tuple[int, Array]
 
 def above(read: Numbers, size: int, threshold: float) -> Index:
     """Return the sorted positions of NaN and of what is greater than a threshold, a real number."""
-    limit = floor(threshold, read[:0].dtype)
+    limit = floor(threshold, read[:0].dtype.itemsize)
     if size <= FEW:
         return positions(read.above(slice(0, size), limit))
     # counting first takes less time and memory than joining the blocks' answers
@@ -207,9 +210,15 @@ def _positions(size: int, count: int, keep: Callable[[slice], Mask]) -> Index:
     return index
 
 
-def floor(threshold: float, dtype: np.dtype[Any]) -> Any:
-    """Return the largest number of a dtype that is not above ``threshold``: a comparison in that
-    dtype then gives what a comparison of real numbers would."""
-    with np.errstate(over="ignore"):
-        limit = dtype.type(threshold)
-    return np.nextafter(limit, dtype.type(-math.inf)) if float(limit) > threshold else limit
+def floor(threshold: float, size: int) -> float:
+    """Return the largest number of 4 or 8 bytes that is not above a threshold >= 0.
+
+    A comparison of such numbers with it then gives what a comparison of real numbers would.
+    """
+    if size == 8 or math.isinf(threshold):
+        return threshold
+    if threshold >= _LARGEST:
+        return _LARGEST
+    (bits,) = _BITS.unpack(_FLOAT.pack(threshold))  # faster than scalars of NumPy
+    limit: float = _FLOAT.unpack(_BITS.pack(bits))[0]
+    return limit if limit <= threshold else float(_FLOAT.unpack(_BITS.pack(bits - 1))[0])

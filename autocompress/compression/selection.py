@@ -49,9 +49,8 @@ class Scores:
         if self.flat.device.type == "cpu":
             return torch.from_numpy(ranking.above(self._read(), self.flat.numel(), threshold))
         whole = self._whole()
-        kind = np.float64 if whole.dtype == torch.float64 else np.float32
-        limit = ranking.floor(threshold, np.dtype(kind))
-        return torch.nonzero(~(whole <= float(limit))).flatten()
+        limit = ranking.floor(threshold, 8 if whole.dtype == torch.float64 else 4)
+        return torch.nonzero(~(whole <= limit)).flatten()
 
     def sample(self) -> tuple[Array, Array | None] | None:
         """Return magnitudes and norm of about ``SAMPLE`` random weights; None where there are few.

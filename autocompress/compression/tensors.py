@@ -51,7 +51,7 @@ def joined(weights: Tensors) -> Tensor:
     """
     if not weights:
         raise SchemeError("a compression needs at least one weight tensor")
-    parts = [w.reshape(-1) for w in weights]
+    parts = [w.ravel() for w in weights]
     return (torch.cat(parts) if len(parts) > 1 else parts[0]).detach()
 
 

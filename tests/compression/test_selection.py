@@ -65,6 +65,15 @@ def test_a_threshold_between_two_floats_is_not_rounded() -> None:
     assert Scores(torch.tensor([3e38])).above(1e300).tolist() == []
 
 
+@given(st.floats(0, allow_nan=False), st.sampled_from([4, 8]))
+def test_no_float_lies_between_a_number_and_its_floor(number: float, size: int) -> None:
+    kind = np.float32 if size == 4 else np.float64
+    low = ranking.floor(number, size)
+    assert float(kind(low)) == low <= number
+    with np.errstate(over="ignore"):
+        assert low == math.inf or float(np.nextafter(kind(low), kind(np.inf))) > number
+
+
 @given(s.vectors(60), st.data())
 def test_a_misleading_sample_costs_only_time(vector: Tensor, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, vector.numel()))

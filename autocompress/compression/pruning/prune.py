@@ -52,6 +52,9 @@ class SparseCode(InnerCode):
         return cls(index, DenseCode(values, (tuple(values.shape),), values.dtype), shapes)
 
     def decode(self) -> Tensors:
+        ready = self.given()
+        if ready is not None:
+            return ready
         values = vector_of(self.inner)
         return unflatten(put(self.index, values, (total_numel(self.shapes),)), self.shapes)
 

@@ -10,7 +10,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import softshrink
 
+from autocompress.compression import ranking
 from autocompress.compression.base import (
     Code,
     Compression,
@@ -21,10 +23,11 @@ from autocompress.compression.base import (
     require_finite,
     shapes_of,
     total_numel,
+    unflatten,
 )
 from autocompress.compression.dense import Dense
 from autocompress.compression.pruning.prune import SparseCode
-from autocompress.compression.selection import Scores, take, wide
+from autocompress.compression.selection import Scores, fast, take, wide
 from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
@@ -65,8 +68,8 @@ class L0Penalty(Compression):
         norm = diagonal(self.name, weighting, weights)
         square = 2 * _price(self.alpha, mu)
         threshold = math.sqrt(square) if norm is None else square
-        index, values = _survivors(weights, norm, threshold, power=2)
-        return SparseCode.of(index, values, shapes_of(weights))
+        index, values, whole = _survivors(weights, norm, threshold, soft=False)
+        return _code(index, values, whole, shapes_of(weights))
 
     def penalty(self, code: Code) -> float:
         assert isinstance(code, SparseCode)
@@ -112,20 +115,14 @@ class L1Penalty(Compression):
         del previous
         norm = diagonal(self.name, weighting, weights)
         threshold = _price(self.alpha, mu)
-        index, values = _survivors(weights, norm, threshold, power=1)
-        if threshold > 0 and norm is None:
-            # each is beyond the threshold, which clipping turns into the threshold with its sign
-            shrunk = wide(values)
-            clipped = np.minimum(shrunk, threshold)
-            shrunk -= np.maximum(clipped, -threshold, out=clipped)
-            values = torch.from_numpy(shrunk).to(values.device, values.dtype)
-        elif threshold > 0 and norm is not None:
+        index, values, whole = _survivors(weights, norm, threshold, soft=True)
+        if whole is None and threshold > 0:
             shrunk = np.abs(wide(values))
-            shrunk -= threshold / wide(take(norm, index))
+            shrunk -= threshold if norm is None else threshold / wide(take(norm, index))
             magnitudes = torch.from_numpy(shrunk).to(values.device, values.dtype)
             # a product above the threshold may round to a quotient just below zero
             values = magnitudes.clamp_(min=0.0).copysign_(values)
-        return SparseCode.of(index, values, shapes_of(weights))
+        return _code(index, values, whole, shapes_of(weights))
 
     def penalty(self, code: Code) -> float:
         assert isinstance(code, SparseCode)
@@ -139,15 +136,38 @@ class L1Penalty(Compression):
 
 
 def _survivors(
-    weights: Tensors, norm: Tensor | None, threshold: float, power: int
-) -> tuple[Tensor, Tensor]:
-    """Return positions and values of the weights whose score is above the threshold."""
+    weights: Tensors, norm: Tensor | None, threshold: float, *, soft: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return positions and values of the weights that are above the threshold.
+
+    And all the weights, with zeros for the others, in one vector, where that is the quick way to
+    find them: up to a size from which memory counts. There, ``soft`` values are shrunk already.
+    """
     # what is not finite survives, so that there is no need to look through all weights for it
     flat = joined(weights) if math.isfinite(threshold) else flatten(weights)
-    index = Scores(flat, norm, power).above(threshold)
-    values = take(flat, index)
-    require_finite(values)
-    return index, values
+    if norm is not None or flat.numel() > ranking.FEW or not fast(flat) or flat.itemsize < 4:
+        index = Scores(flat, norm, power=1 if soft else 2).above(threshold)
+        values = take(flat, index)
+        require_finite(values)
+        return index, values, None
+    if soft:
+        whole = softshrink(flat, min(threshold, torch.finfo(flat.dtype).max))
+        whole += 0.0  # there may be zeros below zero, which decoding would not make
+    else:
+        limit = ranking.floor(threshold, flat.itemsize)
+        # several weights were copied when they were joined: that copy may be overwritten
+        whole = torch.hardshrink(flat, limit, **({"out": flat} if len(weights) > 1 else {}))
+    numbers = whole.numpy()
+    found = ranking.positions(numbers != 0)
+    values = torch.from_numpy(numbers.take(found))
+    if not math.isfinite(values.dot(values)):
+        require_finite(values)
+    return torch.from_numpy(found), values, whole
+
+
+def _code(index: Tensor, values: Tensor, whole: Tensor | None, shapes: Shapes) -> SparseCode:
+    code = SparseCode.of(index, values, shapes)
+    return code if whole is None else code.holding(unflatten(whole, shapes))
 
 
 def _check_alpha(alpha: float) -> None:

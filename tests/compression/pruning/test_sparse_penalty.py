@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from itertools import product
 from typing import Any
 
@@ -106,6 +107,37 @@ def test_thresholds_by_hand() -> None:
     soft = L1Penalty(0.5).project(weights, mu=0.5, weighting=norm)
     assert soft.index.tolist() == [1, 3]  # thresholds 4, 1/9, infinity and 1
     assert soft.inner.decode()[0].tolist() == pytest.approx([-8 / 9, -1])
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@given(vector=s.vectors(40), share=st.floats(0, 1.5))
+def test_what_is_at_hand_is_what_would_be_decoded(
+    penalty: Any, vector: Tensor, share: float
+) -> None:
+    alpha = share * (float(vector.double().abs().max()) or 1.0)
+    mu = alpha / 2 if penalty is L0Penalty and alpha else 1.0  # both cut at about alpha
+    for weights in ((vector,), (vector[:3].clone(), vector[3:].clone())):
+        before = [w.clone() for w in weights]
+        code = penalty(alpha).project(weights, mu=mu)
+        twin = copy.copy(code)
+        first, second, third = code.decode(), code.decode(), twin.decode()
+        for a, b, c in zip(first, second, third, strict=True):
+            # to the sign of zero, in tensors of their own
+            assert a.numpy().tobytes() == b.numpy().tobytes() == c.numpy().tobytes()
+            assert a.data_ptr() != b.data_ptr() or not a.numel()
+            a.fill_(7.0)
+        assert all(torch.equal(c, d) for c, d in zip(code.decode(), second, strict=True))
+        assert all(torch.equal(w, b) for w, b in zip(weights, before, strict=True))
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_among_large_numbers(penalty: Any, bad: float) -> None:
+    large = torch.tensor([3e38, -3e38, 1.0])
+    assert torch.isfinite(penalty(1.0).project((large, large), mu=1.0).decode()[0]).all()
+    for alpha in (0.0, 1.0, 1e30):
+        with pytest.raises(SchemeError, match="NaN or infinity"):
+            penalty(alpha).project((large, torch.tensor([bad, 0.0])), mu=1.0)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import json
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection, wait
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
 from autocompress.errors import AutocompressError, ExecutorError
+from autocompress.executors.output import output_to
 from autocompress.executors.shipping import unpack
 from autocompress.explore.trial import LOG, Job, RunJob, TrialContext, unwritable
 from autocompress.lc import StepRecord
@@ -66,7 +65,7 @@ class _Worker:
                 self.wait(record.step)
 
         try:
-            with _output_to(Path(job.folder) / LOG):
+            with output_to(Path(job.folder) / LOG, on_term=True):
                 result = self.run(job, self.context, on_step)
         except OSError as error:  # of the log: a job turns its own exceptions into statuses
             raise unwritable(job, error) from None
@@ -117,36 +116,6 @@ def run_batch(jobs: Sequence[dict[str, Any]], ticket: int) -> None:
         )
     for job in jobs:
         _worker.work(Job(**job), ticket)
-
-
-@contextlib.contextmanager
-def _output_to(log: Path) -> Iterator[None]:
-    """Send what the model prints or warns of to the trial's log, not over the driver's display.
-
-    Should this process be ended by a signal meanwhile, the log says where it stood.
-    """
-    with (
-        open(log, "a", encoding="utf-8") as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-        _stack_to(file),
-    ):
-        yield
-
-
-@contextlib.contextmanager
-def _stack_to(file: TextIO) -> Iterator[None]:
-    """Write the stack on a fatal signal, and on SIGTERM, by which a job that hangs is ended."""
-    faulthandler.enable(file, all_threads=False)
-    registers = hasattr(faulthandler, "register")  # not on Windows
-    if registers:
-        faulthandler.register(signal.SIGTERM, file, all_threads=False, chain=True)
-    try:
-        yield
-    finally:
-        faulthandler.disable()
-        if registers:
-            faulthandler.unregister(signal.SIGTERM)
 
 
 def _watch_parent() -> None:

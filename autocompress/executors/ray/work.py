@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import faulthandler
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import torch
 
 from autocompress.compressed import load
+from autocompress.executors.output import output_to
 from autocompress.executors.ray.storage import LEFT, ON_THE_WAY, START, Storage
 from autocompress.executors.shipping import unpack
 from autocompress.explore.trial import LOG, MODEL, Job, TrialContext, request_stop, unwritable
@@ -57,7 +56,7 @@ class Trials:
                 request_stop(folder)
 
         try:
-            with _output_to(folder / LOG):
+            with output_to(folder / LOG, afterwards=sys.__stderr__):  # where Ray has it
                 result = self._run(job, self._context, step)
         except OSError as error:  # of the log: a job turns its own exceptions into statuses
             raise unwritable(job, error) from None
@@ -119,23 +118,3 @@ class Trials:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._saved.clear()
             self._scratch = None
-
-
-@contextlib.contextmanager
-def _output_to(log: Path) -> Iterator[None]:
-    """Send what the model prints or warns of to the trial's log, not over the driver's display.
-
-    Should this process be ended by a signal meanwhile, the log says where it stood.
-    """
-    with (
-        open(log, "a", encoding="utf-8") as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
-        faulthandler.enable(file, all_threads=False)
-        try:
-            yield
-        finally:
-            faulthandler.disable()
-            if sys.__stderr__ is not None:  # where Ray has it
-                faulthandler.enable(sys.__stderr__, all_threads=False)

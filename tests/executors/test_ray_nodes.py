@@ -30,7 +30,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 pytestmark = pytest.mark.exhaustive
 WAIT = 400.0
-STEPS = 4
+STEPS = 14  # a node that is lost takes a moment to be gone
 STEP = asdict(StepRecord(0, 0.1, 1, 0.5, 0.1, 0.5, 0.9, 100, 0.01))
 METRICS = ("accuracy", "bytes")
 
@@ -141,9 +141,9 @@ def test_a_node_is_lost_in_mid_sweep(cluster, tmp_path):
         before.extend(r for r in study.records() if r.status is Status.COMPLETE)
         three.remove_node(next(iter(three.worker_nodes)), allow_graceful=False)
 
-    drive(study, tmp_path, three.address, 14, Hammer(strike, after=4))
-    check(study, tmp_path, 14)
-    assert len(before) >= 4
+    drive(study, tmp_path, three.address, 9, Hammer(strike, after=3))
+    check(study, tmp_path, 9)
+    assert len(before) >= 3
     kept = {record.number: record for record in study.records()}
     assert all(kept[record.number] == record for record in before)
 
@@ -156,12 +156,12 @@ def test_the_head_is_lost_and_another_cluster_goes_on(cluster, tmp_path):
         first.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
 
     with study, pytest.raises(ExecutorError, match=r"the head of the Ray cluster .* is gone"):
-        drive(study, tmp_path, first.address, 8, Hammer(strike, after=3))
+        drive(study, tmp_path, first.address, 6, Hammer(strike, after=2))
     first.shutdown()
     with Study.load(tmp_path, model=toy_context().model) as again:
         before = [record for record in again.records() if record.status is Status.COMPLETE]
-        assert len(before) >= 3
-        drive(again, tmp_path, cluster(2).address, 8)
-        check(again, tmp_path, 8)
+        assert 2 <= len(before) < 6
+        drive(again, tmp_path, cluster(2).address, 6)
+        check(again, tmp_path, 6)
         kept = {record.number: record for record in again.records()}
     assert all(kept[record.number] == record for record in before)

@@ -1,5 +1,6 @@
 import socket
 import sys
+import threading
 
 import pytest
 
@@ -24,6 +25,16 @@ def test_an_address_nobody_listens_at_is_told_within_seconds():
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ExecutorError, match=f"{address}.*no Ray cluster answers there"):
             reach(address)
+
+
+def test_an_address_where_something_else_listens_is_told_too():
+    def serve():
+        server.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(ExecutorError, match="not the head of a Ray cluster"):
+            reach(f"127.0.0.1:{server.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://head:8265"])

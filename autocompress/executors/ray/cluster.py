@@ -15,6 +15,8 @@ from autocompress.executors.ray.settings import RaySettings
 
 _PATIENCE = 5.0
 """Seconds to wait for the head to accept a connection."""
+_KIND, _SETTINGS = 3, 4
+"""Where a frame of HTTP/2 says what it is, and what one of settings says."""
 _STARTS = 3
 """How often a Ray of this machine's own is started before it counts as impossible."""
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -153,13 +155,34 @@ def reach(address: str) -> str:
             f"addresses are not: run the sweep on a machine of the cluster)"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+        greeted = _greeted(host.strip("[]"), int(port))
     except (OSError, OverflowError) as error:
         raise ExecutorError(
             f"address = {found!r}: no Ray cluster answers there ({error}): check address and "
             f"firewall, or start the head with 'ray start --head --port={port}'"
         ) from None
+    if not greeted:
+        raise ExecutorError(
+            f"address = {found!r}: what listens there is not the head of a Ray cluster: its port "
+            f"is that of 'ray start --head' (6379), not of the dashboard or a client"
+        )
     return found
+
+
+def _greeted(host: str, port: int) -> bool:
+    """Connect to an address; return whether it may be a head.
+
+    That speaks gRPC, where the server begins with a frame of settings; under TLS it waits.
+    """
+    with socket.create_connection((host, port), timeout=_PATIENCE) as line:
+        if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+            return True
+        line.settimeout(_PATIENCE)
+        try:
+            frame = line.recv(9)
+        except OSError:
+            return False
+    return len(frame) > _KIND and frame[_KIND] == _SETTINGS
 
 
 def _this_cluster() -> str | None:

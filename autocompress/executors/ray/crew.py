@@ -16,6 +16,8 @@ from autocompress.executors.ray.settings import RaySettings
 from autocompress.executors.ray.slot import Slot
 from autocompress.executors.ray.tasks import Task
 
+_LEAVE = 3.0
+"""Seconds for actors to be told to leave."""
 _MOST_STILLBORN = 5
 """How many workers in a row may die before they come up."""
 
@@ -159,6 +161,16 @@ class Crew:
         """End all."""
         for slot in list(self.slots):
             self.retire(slot)
+
+    def dismiss(self) -> None:
+        """Have all end by themselves: without a head they would go on for a minute.
+
+        Meanwhile the sweep may have been resumed elsewhere.
+        """
+        asked = [slot.actor.leave.remote() for slot in self.slots if slot.place is not None]
+        self.slots.clear()
+        if asked:
+            self._ray.wait(asked, num_returns=len(asked), timeout=_LEAVE)
 
 
 def last_line(error: Exception) -> str:

@@ -163,6 +163,8 @@ class RayExecutor(Closing):
             self._closed = True
             if self._cluster.there:
                 self._crew.close()
+            else:
+                self._crew.dismiss()
             self._courier.close()
             self._cluster.close()
 

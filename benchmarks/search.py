@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--drivers", nargs="+", default=list(DRIVERS), choices=DRIVERS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--ablation-trials", type=int, default=60)
     parser.add_argument("--only", nargs="*", metavar="DRIVER/SEED", help="run these, then stop")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "ac-search")
     parser.add_argument("--no-runs", action="store_true", help="results of the runs that are there")
@@ -87,24 +88,24 @@ def run(task: SearchTask, driver: str, seed: int, args: argparse.Namespace) -> N
         return
     print(f"{task.name} {driver} {seed} ...", flush=True)
     if driver in OURS:
-        rows = run_sweep(task, OURS[driver], seed, args.trials, args.data_root)
+        rows = run_sweep(task, OURS[driver], seed, trials_of(args, driver), args.data_root)
     else:
         fixed = driver in FIXED
         rival = FIXED.get(driver, driver)
-        rows = run_rival(task, rival, seed, args.trials, args.data_root, fixed_recipe=fixed)
+        trials = trials_of(args, driver)
+        rows = run_rival(task, rival, seed, trials, args.data_root, fixed_recipe=fixed)
     save_rows(path, rows, task=task.name, driver=driver, seed=seed)
+
+
+def trials_of(args: argparse.Namespace, driver: str) -> int:
+    """Return how many trials a run of a driver has; ablations are shorter."""
+    return int(min(args.trials, args.ablation_trials) if driver in ABLATIONS else args.trials)
 
 
 def place(args: argparse.Namespace, task: SearchTask, driver: str, seed: int) -> Path:
     """Return where a run is kept."""
     folder = args.work / (task.name if args.trials == 200 else f"{task.name}-{args.trials}")
     return Path(folder) / f"{driver}-{seed}.json"
-
-
-def there(args: argparse.Namespace, task: SearchTask, driver: str) -> dict[int, list[Row]]:
-    """Return the finished runs of a driver, by seed."""
-    found = {seed: load_rows(place(args, task, driver, seed)) for seed in args.seeds}
-    return {seed: rows[: args.trials] for seed, rows in found.items() if rows}
 
 
 def conclude(args: argparse.Namespace) -> None:
@@ -158,14 +159,29 @@ def summary(
             row[f"hypervolume at {at}"] = round(statistics.median(values), 5)
     row["hypervolumes at the end"] = [round(volumes[-1], 5) for volumes, _ in found]
     row["epochs"] = statistics.median(epochs[-1] for _, epochs in found)
+    if driver in ABLATIONS and "ours" in curves:
+        row |= against(curves["ours"], found)
     for rival in RIVALS:
-        if rival in curves and driver not in RIVALS:
+        if rival in curves and driver not in (*RIVALS, *ABLATIONS):
             goal = statistics.median(volumes[-1] for volumes, _ in curves[rival])
             taken = [first(volumes, goal) for volumes, _ in found]
             row[f"trials to {rival}'s end"] = taken
             ended = statistics.median(volumes[-1] for volumes, _ in found)
             row[f"ratio to {rival}"] = round(ended / goal, 4)
     return row
+
+
+def against(
+    ours: Sequence[tuple[list[float], list[int]]], found: Sequence[tuple[list[float], list[int]]]
+) -> dict[str, object]:
+    """Return an ablation's hypervolume as a share of the whole driver's on the same seeds."""
+    length = min(len(volumes) for volumes, _ in found)
+    shares: dict[str, object] = {}
+    for at in (20, length):
+        whole = statistics.median(volumes[at - 1] for volumes, _ in ours[: len(found)])
+        part = statistics.median(volumes[at - 1] for volumes, _ in found)
+        shares[f"of ours at {at}"] = round(part / whole, 4)
+    return shares
 
 
 def first(volumes: Sequence[float], goal: float) -> int | None:

@@ -29,6 +29,8 @@ _LATEST = 200
 """Trials that are remembered."""
 _LEAST = 1e-3
 """Errors and losses are told apart down to about this."""
+_TOP = 50.0
+"""Logarithm of what no loss exceeds."""
 _ROOM = 0.02
 """How far below the best end so far one may lie, as a share of what the ends extend over."""
 
@@ -106,10 +108,10 @@ class Foreseen:
 
     def metrics(self, optimism: float = 0.0) -> dict[str, float]:
         """Return the validation metrics, so many standard deviations better than is likely."""
-        error = math.exp(self.error - optimism * self.spread[0]) - _LEAST
-        loss = math.exp(self.loss - optimism * self.spread[1]) - _LEAST
-        error = min(max(error, 0.0), 1.0)
-        return {"accuracy": 1.0 - error, "error": error, "loss": max(loss, 0.0)}
+        error = _from_log(self.error - optimism * self.spread[0])
+        loss = _from_log(self.loss - optimism * self.spread[1])
+        error = min(error, 1.0)
+        return {"accuracy": 1.0 - error, "error": error, "loss": loss}
 
 
 class Outlook:
@@ -156,6 +158,10 @@ def _end(own: float, then: Vector, end: Vector, far: Vector) -> tuple[float, flo
 def _there(ended: Way, fraction: float) -> Stand:
     """Return where a trial stood at a fraction of its steps, or ended before."""
     return ended.at(fraction) or ended.stands[-1]
+
+
+def _from_log(value: float) -> float:
+    return max(math.exp(min(value, _TOP)) - _LEAST, 0.0)
 
 
 def _logs(stand: Stand) -> tuple[float, float, float]:

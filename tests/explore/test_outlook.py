@@ -109,3 +109,11 @@ def test_stored_trials():
     assert way_of(record).stands == [(0.1, 2.0, 9), (0.5, 1.0, 8)]
     assert way_of(TrialRecord(1, Status.COMPLETE, stored)) is None
     assert way_of(TrialRecord(2, Status.WAITING)) is None
+
+
+def test_a_pessimist_is_never_out_of_range():
+    outlook = learnt(way([0.2, 0.2 + n / 20]) for n in range(10))
+    outlook.learn(Way(1, stands=[(0.2, 1e30, 8), (0.2, 1e-3, 8)]))
+    found = outlook.foresee(way([0.1], steps=1)).metrics(-1e6)
+    assert found["error"] == 1.0
+    assert found["loss"] < 1e22

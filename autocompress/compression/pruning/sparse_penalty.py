@@ -32,9 +32,31 @@ from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
 
+class _Priced(Compression):
+    """A scheme that charges weights alpha; its dataclass declares the field. All may survive."""
+
+    penalized: ClassVar[bool] = True
+    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
+    alpha: float
+
+    def __post_init__(self) -> None:
+        alpha = self.alpha
+        number = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
+        if not number or not 0 <= alpha < math.inf:
+            raise SchemeError(
+                f"alpha = {alpha!r} is not a number >= 0: it is what weights are charged"
+            )
+
+    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
+        return ((total_numel(shapes),),)
+
+    def canonical(self, shapes: Shapes) -> Compression:
+        return Dense() if self.alpha == 0 else self
+
+
 @final
 @dataclass(frozen=True)
-class L0Penalty(Compression):
+class L0Penalty(_Priced):
     """Charge every surviving weight the same: the loss decides how many survive.
 
     Solves ``min α‖θ‖₀ + mu/2 ‖w − θ‖²_H`` exactly: weights with ``hᵢ wᵢ² > 2α/mu`` survive
@@ -48,13 +70,8 @@ class L0Penalty(Compression):
     """
 
     name: ClassVar[str] = "l0-penalty"
-    penalized: ClassVar[bool] = True
-    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
     ranges: ClassVar[Mapping[str, Any]] = {"alpha": {"low": 1e-6, "high": 3e-4, "log": True}}
     alpha: float
-
-    def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
 
     def project(
         self,
@@ -75,16 +92,10 @@ class L0Penalty(Compression):
         assert isinstance(code, SparseCode)
         return self.alpha * code.index.numel()
 
-    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
-        return ((total_numel(shapes),),)
-
-    def canonical(self, shapes: Shapes) -> Compression:
-        return Dense() if self.alpha == 0 else self
-
 
 @final
 @dataclass(frozen=True)
-class L1Penalty(Compression):
+class L1Penalty(_Priced):
     """Charge every weight its magnitude: all shrink, and the small ones become zero.
 
     Solves ``min α‖θ‖₁ + mu/2 ‖w − θ‖²_H`` exactly: ``θᵢ = sign(wᵢ) max(|wᵢ| − α/(mu hᵢ), 0)`` (soft
@@ -96,13 +107,8 @@ class L1Penalty(Compression):
     """
 
     name: ClassVar[str] = "l1-penalty"
-    penalized: ClassVar[bool] = True
-    weightings: ClassVar[frozenset[str]] = frozenset({"diagonal"})
     ranges: ClassVar[Mapping[str, Any]] = {"alpha": {"low": 1e-5, "high": 1e-3, "log": True}}
     alpha: float
-
-    def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
 
     def project(
         self,
@@ -127,12 +133,6 @@ class L1Penalty(Compression):
     def penalty(self, code: Code) -> float:
         assert isinstance(code, SparseCode)
         return self.alpha * sum(float(np.abs(wide(v)).sum()) for v in code.inner.decode())
-
-    def reals_shapes(self, shapes: Shapes) -> Shapes | None:
-        return ((total_numel(shapes),),)
-
-    def canonical(self, shapes: Shapes) -> Compression:
-        return Dense() if self.alpha == 0 else self
 
 
 def _survivors(
@@ -168,12 +168,6 @@ def _survivors(
 def _code(index: Tensor, values: Tensor, whole: Tensor | None, shapes: Shapes) -> SparseCode:
     code = SparseCode.of(index, values, shapes)
     return code if whole is None else code.holding(unflatten(whole, shapes))
-
-
-def _check_alpha(alpha: float) -> None:
-    number = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
-    if not number or not 0 <= alpha < math.inf:
-        raise SchemeError(f"alpha = {alpha!r} is not a number >= 0: it is what weights are charged")
 
 
 def _price(alpha: float, mu: float) -> float:

@@ -7,8 +7,8 @@ if each stopped where it says. What a sampler would have proposed otherwise is b
     python benchmarks/halving.py                    # replay what is recorded
     python benchmarks/halving.py --record --data-root DIR
 
-Besides successive halving another rule is measured: stop a trial that cannot reach the front even
-if its error fell as much as the error of one of the trials like it did from there.
+Besides the product's rule that of plain successive halving is measured, which compares where trials
+stand at a rung.
 
 It writes `results/halving.json`: epochs saved and hypervolume kept, for each source of trials.
 """
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import math
 import random
 import statistics
 from collections.abc import Callable, Sequence
@@ -33,9 +32,9 @@ from autocompress.analysis.hypervolume import hypervolume
 from autocompress.compression import Prune
 from autocompress.config import Sweep
 from autocompress.data import load
-from autocompress.explore.halving import Halver, Halving
+from autocompress.explore.halving import Halver, Halving, survives
 from autocompress.explore.objectives import Objectives
-from autocompress.explore.outlook import step_of
+from autocompress.explore.outlook import Way, step_of
 from autocompress.explore.record import Status, TrialRecord
 from autocompress.lc import StepRecord
 from autocompress.plan import Plan, Task
@@ -57,41 +56,26 @@ class Rule(Protocol):
     def end(self, record: TrialRecord) -> None: ...
 
 
-class Reach:
-    """Stops a trial that stays dominated by the front even at an optimistic final accuracy.
+class Standing:
+    """Successive halving by where trials stand at a rung, not by where they are likely to end."""
 
-    Trials like it are the finished ones nearest in logarithms of the error at the same rung and of
-    size; the factor by which they have lowered their errors since is granted to the trial, too.
-    """
-
-    def __init__(
-        self, quantile: float, *, grace: float = 0.1, rungs: int = 4, neighbours: int = 8
-    ) -> None:
-        self.quantile, self.neighbours = quantile, neighbours
+    def __init__(self, *, eta: float = 3.0, grace: float = 0.1, rungs: int = 4) -> None:
+        self.eta = eta
         self.fractions = Halving(grace=grace, rungs=rungs).fractions()
-        self.steps: dict[int, int] = {}
-        self.points: dict[int, list[tuple[float, float]]] = {}
+        self.ways: dict[int, Way] = {}
 
     def begin(self, number: int, candidate: Candidate) -> None:
-        recipe = candidate.recipe
-        assert isinstance(recipe, LC)
-        self.steps[number] = recipe.mu.steps if candidate.plan.tasks else 0
-        self.points[number] = []
+        self.ways[number] = Way.of(candidate)
 
     def step(self, number: int, record: StepRecord) -> bool:
-        own, total = self.points[number], self.steps[number]
-        error = math.log(max(1 - record.val_accuracy, 1e-3))
-        own.append((min([error, *(point[0] for point in own)]), math.log(record.bits)))
-        due = [f for f in self.fractions if step_of(f, total) == record.step < total]
-        ended = [n for n, points in self.points.items() if len(points) == self.steps[n] + 1]
-        if not due or len(ended) < 4:
+        way = self.ways[number]
+        way.advance(record.val_accuracy, record.val_loss, record.bits)
+        due = [f for f in self.fractions if step_of(f, way.steps) == record.step < way.steps]
+        if not due:
             return False
-        end = np.array([self.points[n][-1] for n in ended])
-        then = np.array([self.points[n][step_of(due[-1], self.steps[n])] for n in ended])
-        near = np.argsort(np.abs(then - own[-1]).sum(1), kind="stable")[: self.neighbours]
-        gains = then[near, 0] - end[near, 0]
-        best = own[-1][0] - float(np.quantile(gains, self.quantile, method="higher"))
-        return bool((end <= (best, own[-1][1])).all(1).any())
+        there = [w.at(due[-1]) for n, w in self.ways.items() if n != number]
+        stands = [*(stand for stand in there if stand is not None), way.stands[-1]]
+        return not survives(np.array([(-acc, bits) for acc, _, bits in stands]), self.eta)
 
     def end(self, record: TrialRecord) -> None: ...
 
@@ -137,20 +121,22 @@ def rules() -> dict[str, Make]:
     def halver(**settings: Any) -> Make:
         return lambda seed: Halver(Halving(**settings), names, model, seed=seed)
 
-    def reach(quantile: float, grace: float) -> Make:
-        return lambda seed: Reach(quantile, grace=grace)
+    def standing(**settings: Any) -> Make:
+        return lambda seed: Standing(**settings)
 
     found: dict[str, Make] = {"default": halver()}
     for eta in (2, 3, 4):
         for grace in (0, 0.1, 0.25, 0.5):
-            found[f"halving, eta {eta}, grace {grace}"] = halver(eta=eta, grace=grace)
-    for rungs in (2, 3, 5, 9):
-        found[f"halving, {rungs} rungs"] = halver(rungs=rungs)
+            found[f"eta {eta}, grace {grace}"] = halver(eta=eta, grace=grace)
+    for optimism in (0, 0.25, 1):
+        found[f"optimism {optimism}"] = halver(optimism=optimism)
+    for rungs in (2, 3, 6, 9):
+        found[f"{rungs} rungs"] = halver(rungs=rungs)
     for brackets in (2, 3):
-        found[f"halving, {brackets} brackets"] = halver(brackets=brackets)
-    for quantile in (0.6, 0.8, 1.0):
+        found[f"{brackets} brackets"] = halver(brackets=brackets)
+    for eta in (2, 3, 4):
         for grace in (0.1, 0.25):
-            found[f"reach, quantile {quantile}, grace {grace}"] = reach(quantile, grace)
+            found[f"standing, eta {eta}, grace {grace}"] = standing(eta=eta, grace=grace)
     return found
 
 

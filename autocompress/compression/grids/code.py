@@ -74,6 +74,9 @@ class UniformCode(InnerCode):
         return scale, offset[0] if offset else None
 
     def decode(self) -> Tensors:
+        ready = self.given()
+        if ready is not None:
+            return ready
         scale, offset = self.grids()
         if offset is None and is_plain(scale) and self.per == "tensor":
             return self._scaled(scale)

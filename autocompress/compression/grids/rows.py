@@ -93,7 +93,7 @@ def is_plain(tensor: Tensor) -> bool:
     """Whether NumPy can compute with it as torch does, and faster where it is small."""
     return (
         type(tensor) is Tensor
-        and tensor.device.type == "cpu"
+        and tensor.is_cpu
         and tensor.dtype == torch.float32
         and not tensor.requires_grad
     )
@@ -107,31 +107,48 @@ def round_rows(
     steps: NDArray[np.float32],
     top: int | None,
     out: NDArray[Any],
+    values: NDArray[np.float32] | None = None,
 ) -> None:
     """Write the nearest symmetric levels of vectors one after the other, as int8 or int16.
 
+    And ``step · level`` to ``values``, where that is given: as it is decoded, to the sign of zero.
     Short ones are rounded together. With a ``top`` of None the steps must be such that no level is
     too high.
     """
-    buffer, filled, written = np.empty(min(_CACHED, len(out)), np.float32), 0, 0
+    buffer = np.empty(min(_CACHED, len(out)), np.float32) if values is None else values
+    waiting: list[tuple[NDArray[np.float32], np.float32]] = []
+    filled = written = 0
     for row, step in zip(rows, steps, strict=True):
-        start = 0
-        while start < len(row):
-            many = min(len(row) - start, len(buffer) - filled)
-            np.divide(row[start : start + many], step, out=buffer[filled : filled + many])
-            start, filled = start + many, filled + many
-            if filled == len(buffer):
-                _round(buffer, top, out[written : written + filled])
+        for start in range(0, len(row), _CACHED):
+            some = row[start : start + _CACHED]
+            if filled + len(some) > _CACHED:
+                _round(buffer[:filled], top, out[written : written + filled], waiting)
                 written, filled = written + filled, 0
-    _round(buffer[:filled], top, out[written:])
+                buffer = buffer if values is None else values[written:]
+                waiting.clear()
+            part = buffer[filled : filled + len(some)]
+            np.divide(some, step, out=part)
+            filled += len(some)
+            if values is not None:
+                waiting.append((part, step))
+    _round(buffer[:filled], top, out[written:], waiting)
 
 
-def _round(values: NDArray[np.float32], top: int | None, out: NDArray[Any]) -> None:
-    """Round numbers in place and write them as integers."""
+def _round(
+    values: NDArray[np.float32],
+    top: int | None,
+    out: NDArray[Any],
+    parts: Sequence[tuple[NDArray[np.float32], np.float32]],
+) -> None:
+    """Round numbers in place, write them as integers, and multiply parts of them."""
     np.rint(values, out=values)
     if top is not None:
         np.clip(values, -top, top, out=values)
     out[...] = values
+    if parts:
+        values += 0.0  # integers have no negative zero
+    for part, step in parts:
+        np.multiply(part, step, out=part)
 
 
 def nearest_levels(rows: Tensor, scale: Tensor, offset: Tensor | None, bits: int) -> Tensor:

@@ -7,6 +7,7 @@ own, :mod:`.mse`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import TypeAlias
@@ -23,8 +24,9 @@ Grid: TypeAlias = tuple[Tensor, Tensor | None]
 """Scales and, unless symmetric, offsets (the values of level 0): vectors of one number a row."""
 
 BINS = 2048
-_FLOAT32 = np.finfo(np.float32)
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _SMALL = 2**15  # weights of a vector that take less time than calls do
+Rows = list[NDArray[np.float32]]
 Floats = NDArray[np.float64]
 
 
@@ -64,8 +66,8 @@ def minmax_grid(rows: Tensor, bits: int, symmetric: bool) -> Grid:
 
 def plain_tensors(
     weights: Tensors, bits: int, find: Callable[[NDArray[np.float32], int], float | None] | None
-) -> tuple[Tensor, Tensor] | None:
-    """Return the levels and scales of symmetric grids, one a tensor.
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return the levels and scales of symmetric grids, one a tensor, and what they decode to.
 
     Straight from the tensors and without what calls of torch cost. ``find`` takes a tensor's
     weights and which one it is and returns a scale; None stands for :func:`minmax_grid`.
@@ -73,17 +75,20 @@ def plain_tensors(
     than finite float32 on the CPU; scales that are not normal numbers, or so large that a level may
     overflow.
     """
-    some = [w.detach() for w in weights if w.numel()]
+    some = [w.detach() if w.requires_grad else w for w in weights]
     if bits == 1 or not all(map(is_plain, some)):
         return None
     top = bounds(bits, True)[1]
-    least, most = float(_FLOAT32.tiny), float(_FLOAT32.max) / (2 * top)
-    rows = [w.numpy().reshape(-1) for w in some]
-    if find is None and len(rows) > 1 and sum(map(len, rows)) <= _SMALL * len(rows):
-        return _joined_minmax(rows, bits, top, (least, most))
+    least, most = _LEAST, _MOST / (2 * top)
+    rows = [row for w in some if len(row := w.numpy().reshape(-1))]
+    size = sum(map(len, rows))
+    if find is None and len(rows) > 1 and size <= _SMALL * len(rows):
+        rows, values, ends = side_by_side(rows)
+    else:
+        values = np.empty(size, np.float32)
+        ends = [(float(np.maximum.reduce(r)), float(np.minimum.reduce(r))) for r in rows]
     scales = []
-    for index, row in enumerate(rows):
-        highest, lowest = float(np.maximum.reduce(row)), float(np.minimum.reduce(row))
+    for index, (row, (highest, lowest)) in enumerate(zip(rows, ends, strict=True)):
         widest = max(highest, -lowest) / top
         if not widest <= most or lowest != lowest:
             return None
@@ -91,38 +96,26 @@ def plain_tensors(
         if scale is None or not (least <= scale <= most or highest == lowest == 0):
             return None
         scales.append(scale)
-    scale_vector = np.array(scales, dtype=np.float32)
-    levels = np.empty(sum(map(len, rows)), dtype=np.int16 if bits > 8 else np.int8)
-    steps = np.where(scale_vector > 0, scale_vector, np.float32(1))
-    round_rows(rows, steps, None if find is None else top, levels)
-    return torch.from_numpy(levels), torch.from_numpy(scale_vector)
+    found = np.array(scales, dtype=np.float32)
+    levels = np.empty(size, np.int16 if bits > 8 else np.int8)
+    steps = found if min(scales) > 0 else np.where(found > 0, found, np.float32(1))
+    round_rows(rows, steps, None if find is None else top, levels, values)
+    return torch.from_numpy(levels), torch.from_numpy(found), torch.from_numpy(values)
 
 
-def _joined_minmax(
-    rows: list[NDArray[np.float32]], bits: int, top: int, normal: tuple[float, float]
-) -> tuple[Tensor, Tensor] | None:
-    """Return what :func:`plain_tensors` does for min-max grids of several vectors.
+def side_by_side(
+    rows: Rows,
+) -> tuple[Rows, NDArray[np.float32], list[tuple[float, float]]]:
+    """Return copies of vectors, what they are parts of, and each one's largest and least number.
 
-    One copy of all of them, which the levels are computed in: as few calls a vector as can be.
+    Of many short ones two calls find these.
     """
     flat = np.concatenate(rows)
-    ends = np.cumsum([len(row) for row in rows])
-    starts = np.concatenate([[0], ends[:-1]])
-    with np.errstate(invalid="ignore"):
-        highest = np.maximum.reduceat(flat, starts).astype(np.float64)
-        lowest = np.minimum.reduceat(flat, starts).astype(np.float64)
-        scales = np.maximum(highest, -lowest) / top
-        usable = (scales >= normal[0]) | ((highest == 0) & (lowest == 0))
-        if not (usable & (scales <= normal[1])).all():  # NaN is neither
-            return None
-    scale_vector = scales.astype(np.float32)
-    steps = np.where(scale_vector > 0, scale_vector, np.float32(1))
-    for start, end, step in zip(starts.tolist(), ends.tolist(), steps, strict=True):
-        part = flat[start:end]
-        np.divide(part, step, out=part)
-    np.rint(flat, out=flat)
-    levels = flat.astype(np.int16 if bits > 8 else np.int8)
-    return torch.from_numpy(levels), torch.from_numpy(scale_vector)
+    ends = list(itertools.accumulate(map(len, rows)))
+    starts = [0, *ends[:-1]]
+    high, low = np.maximum.reduceat(flat, starts), np.minimum.reduceat(flat, starts)
+    parts = [flat[start:end] for start, end in zip(starts, ends, strict=True)]
+    return parts, flat, list(zip(high.tolist(), low.tolist(), strict=True))
 
 
 def percentile_grid(rows: Tensor, bits: int, symmetric: bool, percentile: float) -> Grid:

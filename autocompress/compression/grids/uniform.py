@@ -20,6 +20,7 @@ from autocompress.compression.base import (
     refuse,
     shapes_of,
     total_numel,
+    unflatten,
 )
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, integers
@@ -157,9 +158,10 @@ class Uniform(Compression):
             importance = weighting
         done = self._plain_tensors(weights, shapes, previous) if importance is None else None
         if done is not None:
-            levels, scales = done
+            levels, scales, values = done
             inner = DenseCode(scales, (tuple(scales.shape),), scales.dtype)
-            return UniformCode(levels, self.bits, True, self.per, None, inner, shapes)
+            code = UniformCode(levels, self.bits, True, self.per, None, inner, shapes)
+            return code.holding(unflatten(values, shapes))
         flat = flatten(weights)
         cut = layout(shapes, self.per, self.group_size)
         rows = views(flat, cut)
@@ -181,8 +183,8 @@ class Uniform(Compression):
 
     def _plain_tensors(
         self, weights: Tensors, shapes: Shapes, previous: Code | None
-    ) -> tuple[Tensor, Tensor] | None:
-        """Return levels and scales where a scale a tensor of ordinary numbers is all there is."""
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return levels, scales and what they decode to, for a scale a tensor of plain numbers."""
         if not self.symmetric or self.per != "tensor":
             return None
         if self.scale == "minmax":
@@ -231,7 +233,7 @@ class Uniform(Compression):
         return list(zip(scales, offsets, strict=True))
 
     def check(self, shapes: Shapes) -> None:
-        if not layout(shapes, self.per, self.group_size):
+        if not total_numel(shapes):
             raise SchemeError("uniform needs at least one weight")
 
     def canonical(self, shapes: Shapes) -> Compression:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch import Tensor
 from torch.ao.quantization.observer import MinMaxObserver, PerChannelMinMaxObserver
 
 from autocompress.compression import Uniform
+from autocompress.compression.grids import rows
 from autocompress.compression.grids.code import UniformCode
-from autocompress.compression.grids.scale import BINS
+from autocompress.compression.grids.scale import BINS, side_by_side
+from autocompress.errors import SchemeError
 from tests.compression import strategies as s
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -45,6 +48,47 @@ def test_minmax_covers_the_range_and_no_more(matrix: Tensor, bits: int, symmetri
     if bits > 1 or not symmetric:
         farthest = (code.decode()[0].double() - matrix.double()).abs().max()
         assert float(farthest) <= float(scale) / 2 + 4 * tolerance
+
+
+@pytest.mark.parametrize("block", [2, 5, 2**16])
+@pytest.mark.parametrize("scale", ["minmax", "mse"])
+@given(
+    parts=st.lists(s.vectors(12).map(Tensor.float), min_size=1, max_size=5),
+    bits=st.sampled_from([2, 4, 8, 16]),
+)
+def test_several_tensors_get_what_each_gets_by_itself(
+    scale: str, block: int, parts: list[Tensor], bits: int
+) -> None:
+    weights = (parts[0], torch.empty(0, 3), *parts[1:])
+    scheme = Uniform(bits, scale=scale)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "_CACHED", block)
+        code = scheme.project(weights, mu=1.0)
+    twin, first = copy.copy(code), code.decode()
+    for again in (code.decode(), twin.decode()):
+        for a, b in zip(first, again, strict=True):  # to the sign of zero
+            assert a.numpy().tobytes() == b.numpy().tobytes()
+    for weight, decoded in zip(weights, first, strict=True):
+        if weight.numel():
+            assert torch.equal(decoded, scheme.project((weight,), mu=1.0).decode()[0])
+
+
+@given(parts=st.lists(s.vectors(12).map(Tensor.float), min_size=2, max_size=5))
+def test_short_vectors_side_by_side(parts: list[Tensor]) -> None:
+    vectors = [part.numpy() for part in parts]
+    copies, flat, ends = side_by_side(vectors)
+    assert flat.tolist() == np.concatenate(vectors).tolist()
+    assert ends == [(float(v.max()), float(v.min())) for v in vectors]
+    for part, vector in zip(copies, vectors, strict=True):
+        assert part.base is flat
+        assert part.tolist() == vector.tolist()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_bad_number_in_several_tensors_is_refused(bad: float) -> None:
+    weights = (torch.ones(3), torch.tensor([0.0, bad]), torch.zeros(2))
+    with pytest.raises(SchemeError, match="NaN or infinity"):
+        Uniform(8, scale="minmax").project(weights, mu=1.0)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

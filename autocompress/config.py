@@ -162,14 +162,13 @@ class Sweep(Settings):
             return value
         return {k: parse_quantity(v, where=f"Sweep.limits.{k}") for k, v in value.items()}
 
-    @field_validator("storage")
-    @classmethod
-    def _url(cls, value: str | None) -> str | None:
-        if value is not None:
+    @model_validator(mode="after")
+    def _url(self) -> Self:  # not of the field: its errors would show a password
+        if self.storage is not None:
             from autocompress.explore.database import check_url  # Optuna is slow to import
 
-            check_url(value)
-        return value
+            check_url(self.storage)
+        return self
 
     @field_validator("device")
     @classmethod

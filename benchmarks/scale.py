@@ -247,7 +247,9 @@ def main() -> None:
     missed = [name for name, most in BOUNDS.items() if found.get(name, 0.0) > most]
     if given.trials == 10_000:
         facts = {"date": str(date.today()), "hardware": fingerprint(), "versions": versions()}
-        text = json.dumps({**facts, "bounds": BOUNDS, "measured": found}, indent=2)
+        shares = {name: found[name] / most for name, most in BOUNDS.items() if name in found}
+        parts = {"bounds": BOUNDS, "measured": found, "shares of bounds": shares}
+        text = json.dumps({**facts, **parts}, indent=2)
         RESULT.write_text(text + "\n")
     sys.exit(f"above their bounds: {', '.join(missed)}" if missed else 0)
 

@@ -55,7 +55,8 @@ class Mirror:
         self._memory = InMemoryStorage()
         with self._database.reading():
             directions = self._database.get_study_directions(self._study_id)
-            stored = self._database.get_all_trials(self._study_id, deepcopy=False)
+            with self._database.engine.connect() as connection:
+                stored = self._database.rows.read(connection, self._study_id)
             queue = self._queue()
         self._stored_ids = [trial._trial_id for trial in stored]  # by number
         self._study = optuna.create_study(
@@ -103,7 +104,11 @@ class Mirror:
 
     def waiting(self) -> bool:
         """Whether an enqueued trial is next."""
-        return any(trial.state == TrialState.WAITING for trial in self.trials())
+        if self._stale:
+            self.reload()
+        # of these, and of no others, Optuna remembers where to look
+        states = (TrialState.WAITING,)
+        return bool(self._study.get_trials(deepcopy=False, states=states))
 
     @contextmanager
     def asking(

@@ -1,4 +1,4 @@
-"""A trial written to Optuna's tables at once.
+"""A trial written to Optuna's tables at once, and all of them read.
 
 Optuna's own methods look up the trial again for every parameter, attribute and value, count the
 trials before it, and search for it by number: most of what a sweep costs besides its trials, and
@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, MetaData, Table
 
 from autocompress.errors import RunError
+from autocompress.explore.readback import PARAMS, SYSTEM, USER, VALUES, read_trials
 
 _OTHER = "another process is running trials of the same study"
-_USER, _SYSTEM = "trial_user_attributes", "trial_system_attributes"
 
 
 class Rows:
@@ -32,8 +32,12 @@ class Rows:
 
     def __init__(self, engine: Engine) -> None:
         known = MetaData()
-        names = ("trials", "trial_params", "trial_values", _USER, _SYSTEM)
+        names = ("studies", "trials", PARAMS, VALUES, USER, SYSTEM)
         self._tables = {name: Table(name, known, autoload_with=engine) for name in names}
+
+    def read(self, connection: Connection, study_id: int) -> list[FrozenTrial]:
+        """Return all trials of a study, in the order in which they were added."""
+        return read_trials(connection, self._tables, study_id)
 
     def add(self, connection: Connection, study_id: int, trial: FrozenTrial) -> int:
         """Write a new trial without values; return its id in the database.
@@ -41,11 +45,9 @@ class Rows:
         Raises:
             RunError: there is a trial of its number.
         """
-        trials = self._tables["trials"]
-        ours = trials.c.study_id == study_id
-        count = sqlalchemy.select(sqlalchemy.func.count()).select_from(trials).where(ours)
-        if connection.execute(count).scalar_one() != trial.number:
-            raise RunError(_OTHER)
+        trials, studies = self._tables["trials"], self._tables["studies"]
+        mine = sqlalchemy.select(studies.c.study_id).where(studies.c.study_id == study_id)
+        connection.execute(mine.with_for_update())  # others wait; SQLite locks as it writes
         row = {
             "number": trial.number,
             "study_id": study_id,
@@ -55,6 +57,10 @@ class Rows:
         key = connection.execute(trials.insert(), row).inserted_primary_key
         assert key is not None  # every database we know gives it
         trial_id = int(key[0])
+        ours = trials.c.study_id == study_id
+        count = sqlalchemy.select(sqlalchemy.func.count()).select_from(trials).where(ours)
+        if connection.execute(count).scalar_one() != trial.number + 1:
+            raise RunError(_OTHER)
         params = []
         for name, value in trial.params.items():
             distribution = trial.distributions[name]
@@ -66,9 +72,9 @@ class Rows:
                     "distribution_json": distribution_to_json(distribution),
                 }
             )
-        self._insert(connection, "trial_params", params)
-        self._attrs(connection, _USER, trial_id, trial.user_attrs)
-        self._attrs(connection, _SYSTEM, trial_id, trial.system_attrs)
+        self._insert(connection, PARAMS, params)
+        self._attrs(connection, USER, trial_id, trial.user_attrs)
+        self._attrs(connection, SYSTEM, trial_id, trial.system_attrs)
         return trial_id
 
     def finish(
@@ -94,9 +100,9 @@ class Rows:
             {"trial_id": trial_id, "objective": i, "value": float(x), "value_type": "FINITE"}
             for i, x in enumerate(values or ())
         ]
-        self._insert(connection, "trial_values", rows)
-        self._attrs(connection, _USER, trial_id, user_attrs)
-        self._attrs(connection, _SYSTEM, trial_id, system_attrs)
+        self._insert(connection, VALUES, rows)
+        self._attrs(connection, USER, trial_id, user_attrs)
+        self._attrs(connection, SYSTEM, trial_id, system_attrs)
 
     def _attrs(
         self, connection: Connection, table: str, trial_id: int, attrs: Mapping[str, Any]

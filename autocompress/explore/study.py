@@ -84,6 +84,7 @@ class Study:
         self._study_id = study_id
         self._mirror = Mirror(database, study_id, sampler)
         self._finished: dict[int, TrialRecord] = {}
+        self._ended: list[TrialRecord] = []  # the first ones, up to one that has not ended
         self._digests: dict[str, int] = {}
         self._starts = Starts(model) if model is not None and self.continues else None
         if model is not None:
@@ -285,15 +286,19 @@ class Study:
         """
         if self._model is None:
             self._mirror.reload()
+        trials = self._mirror.trials()
         records = []
-        for trial in self._mirror.trials():
+        for trial in trials[len(self._ended) :]:
             record = self._finished.get(trial.number)
             if record is None:
                 record = read_record(trial)
                 if record.status.finished:
                     self._remember(record)
-            records.append(record)
-        return records
+            if record.status.finished and trial.number == len(self._ended):
+                self._ended.append(record)
+            else:
+                records.append(record)
+        return self._ended + records
 
     def front(self) -> Front:
         """Return the Pareto front of the trials so far, with its noise if some were repeated."""

@@ -138,7 +138,9 @@ def _eigen(gram: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
                 overwrite_a=not few,
                 check_finite=False,
             )
-            return torch.from_numpy(values).flip(0), torch.from_numpy(vectors).flip(1)
+            # no copy of vectors that nobody asked for
+            wanted = vectors[:, -rank:] if rank is not None else vectors
+            return torch.from_numpy(values).flip(0), torch.from_numpy(wanted).flip(1)
         except scipy.linalg.LinAlgError:
             if not few:
                 raise

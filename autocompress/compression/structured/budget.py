@@ -6,6 +6,7 @@ channels are tied and survive together. At least one group of each row survives.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -153,8 +154,14 @@ def threshold(scores: Row, sizes: Sequence[int], budget: int) -> list[Index]:
     tops = np.repeat(np.maximum.reduceat(flat, starts), sizes)
     best = np.flatnonzero(flat == tops)  # with ties: the first of each row is taken
     flat[best[np.searchsorted(best, starts)]] = np.inf
-    kept = _largest(flat, budget)
-    cuts = np.searchsorted(kept, ends).tolist()
+    return by_row(_largest(flat, budget), sizes)
+
+
+def by_row(kept: Index, sizes: Sequence[int]) -> list[Index]:
+    """Return the groups kept in each row, given their sorted positions in all rows together."""
+    ends = list(itertools.accumulate(sizes))
+    starts = [0, *ends[:-1]]
+    cuts = kept.searchsorted(ends).tolist()
     firsts = [0, *cuts[:-1]]
     return [kept[a:b] - start for a, b, start in zip(firsts, cuts, starts, strict=True)]
 

@@ -48,9 +48,13 @@ def strongest(weights: Tensors, rows: Sequence[Row], count: int) -> tuple[Tensor
     scores = _single(matrices, rows, sizes)
     if min(sizes) < 1 or band > 0.1 or not np.isfinite(np.add.reduce(scores)):
         return None
-    near = _near(scores, sizes, count, band)
-    if near is None or 4 * near.size > scores.size:
+    found = _near(scores, sizes, count, band)
+    if found is None or 4 * found[0].size > scores.size:
         return None
+    near, sure = found
+    if near.size == 1:  # no other is about as large as the least survivor
+        kept = budget.by_row(np.flatnonzero(sure), sizes)
+        return tuple(map(torch.from_numpy, kept))
     scores[near] = _double(matrices, rows, sizes, near)
     return tuple(torch.from_numpy(kept) for kept in budget.threshold(scores, sizes, count))
 
@@ -80,11 +84,11 @@ def _single(
 
 def _near(
     scores: NDArray[np.float64], sizes: Sequence[int], count: int, band: float
-) -> NDArray[np.int64] | None:
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
     """Return the channels whose fate single precision leaves open; None where all of them are.
 
     Those about as large as the threshold, and where a row's best one may be below it, those about
-    as large as that: it survives.
+    as large as that: it survives. And a mask of all that do, by these scores.
     """
     starts = np.cumsum(sizes, dtype=np.int64) - np.array(sizes)
     best = np.maximum.reduceat(scores, starts)
@@ -95,7 +99,7 @@ def _near(
         return None
     near = np.abs(scores - limit) <= band * limit
     near |= (tops <= limit * (1 + band)) & (scores >= tops * (1 - band))
-    return np.flatnonzero(near)
+    return np.flatnonzero(near), others >= limit
 
 
 def _double(

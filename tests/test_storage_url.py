@@ -1,6 +1,7 @@
 """A study in a database of the user's choice: search, resume, report, best, dashboard, replay."""
 
 import multiprocessing
+import os
 import shutil
 import sqlite3
 import sys
@@ -27,6 +28,7 @@ SPACE = {
     ],
     "recipe": {"mu": {"steps": 2}, "batch_size": 40},
 }
+SERVER = os.environ.get("AUTOCOMPRESS_TEST_STORAGE", "")
 SWEEP = {"model": "digits-cnn", "data": "digits", "space": SPACE, "sampler": "random", "trials": 2}
 
 
@@ -188,6 +190,27 @@ def test_the_password_is_never_written(tmp_path):
     assert shown("sqlite:///a.db") == "sqlite:///a.db"
     assert without_password("for u:secret at h", "x://u:secret@h") == "for u:*** at h"
     assert without_password("x://u:secret@h:p", "x://u:secret@h:p") == "x://u:***@h:p"
+
+
+@pytest.mark.skipif(not SERVER, reason="AUTOCOMPRESS_TEST_STORAGE names no empty database")
+def test_a_database_server_holds_the_same_study_and_one_driver(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        search(toy(tmp_path / "run", storage=SERVER), observer=Interrupt())
+    with search(toy(tmp_path / "run", storage=SERVER)) as study:
+        found = study.records()
+    with search(toy(tmp_path / "lite")) as study:
+        assert [r.metrics for r in found] == [r.metrics for r in study.records()]
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+
+    class Second(Observer):
+        def step(self, number, record):
+            with pytest.raises(RunError, match="another process is running the study"):
+                search(toy(tmp_path / "copy", storage=SERVER, trials=4))
+
+    search(toy(tmp_path / "run", storage=SERVER, trials=3), observer=Second()).close()
+    password = sqlalchemy.make_url(SERVER).password
+    files = [path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert not password or not any(password.encode() in data for data in files)
 
 
 @pytest.mark.slow

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from autocompress.errors import RunError
 from autocompress.explore.database import Database, shown
@@ -44,10 +45,19 @@ def claimed(database: Database, study: str) -> Iterator[None]:
         with locked(path.with_name(f".{path.name}.{study}.lock"), refused):
             yield
         return
-    with database.engine.connect() as connection:
-        if not _lock(connection, study):
+    with database.reading():
+        connection = database.engine.connect()
+    try:
+        with database.reading():  # and without a transaction that would stay open all the time
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            free = _lock(connection, study)
+        if not free:
             raise refused
         yield
+    finally:
+        with suppress(SQLAlchemyError):  # the server may be gone
+            connection.invalidate()  # not back to the pool: the lock is the connection's
+            connection.close()
 
 
 def _lock(connection: Connection, study: str) -> bool:

@@ -5,6 +5,9 @@ from the drivers. Moments are drawn in events of the sweep and in seconds, so th
 everywhere, however busy the machine is.
 
     python killing.py WHOM OUT SEED MOMENTS TRIALS STEPS
+
+WHOM is worker, driver, both, any, serial (a driver without workers), nobody, or interrupt: then the
+driver hears SIGINT, every third time twice.
 """
 
 import contextlib
@@ -22,8 +25,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+import typer
 
 from autocompress import sweep as sweeps
+from autocompress.cli.guard import interruptible
 from autocompress.config import Sweep
 from autocompress.executors import slot
 from autocompress.observer import Observer
@@ -63,10 +68,14 @@ def drive(sweep, pipe):
     os.register_at_fork(after_in_child=let_go_of_the_lock)
     slot.WorkerContext = lambda threads: multiprocessing.get_context("fork")
     sweeps._report = lambda *a: SimpleNamespace(problems=(), index="")  # plots take seconds
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     code = 1
     try:
-        search(sweep, observer=Beats(pipe))
+        with interruptible(sweep.out, lambda: True):
+            search(sweep, observer=Beats(pipe))
         code = 0
+    except typer.Exit as end:
+        code = end.exit_code
     except BaseException:
         traceback.print_exc()
     finally:
@@ -138,25 +147,46 @@ def results(out):
         return {}
 
 
-def kill(process):
+def kill(process, number=signal.SIGKILL):
     try:
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, number)
     except ProcessLookupError:
         return 0
     return 1
+
+
+def interrupt(victim, twice):
+    """Press Ctrl-C once or twice; return the seconds until its workers and it have ended."""
+    left = workers(victim.process)
+    began = time.monotonic()
+    os.kill(victim.process, signal.SIGINT)
+    if twice:
+        time.sleep(0.3)
+        began = time.monotonic()
+        kill(victim.process, signal.SIGINT)
+    code = victim.bury()
+    while any(Path(f"/proc/{worker}").exists() for worker in left):
+        time.sleep(0.01)
+    return time.monotonic() - began, code
 
 
 def main(whom, out, seed, moments, trials, steps):
     torch.set_num_threads(1)
     lottery = random.Random(seed)
     sweep = settings(out, 0 if whom in ("nobody", "serial") else 2, trials, steps)
-    kills, codes, kept = {"driver": 0, "worker": 0}, [], {}
+    kills, codes, kept, took = {"driver": 0, "worker": 0}, [], {}, []
     victim = Victim(sweep)
     done = False
     for _ in range(moments if whom != "nobody" else 0):
         done = victim.wait(lottery.randint(0, 9)) or victim.ended(lottery.uniform(0, 0.05))
         if done:
             break
+        if whom == "interrupt":
+            seconds, code = interrupt(victim, twice=len(took) % 3 == 2)
+            took.append(seconds)
+            codes.append(code)
+            victim = Victim(sweep)
+            continue
         mixed = lottery.choice(["driver", "worker", "both"])
         who = {"serial": "driver", "any": mixed}.get(whom, whom)
         if who in ("worker", "both"):
@@ -173,7 +203,7 @@ def main(whom, out, seed, moments, trials, steps):
     while not done:
         done = victim.wait(100)
     codes.append(victim.bury())
-    print(json.dumps({"kills": kills, "codes": codes}))
+    print(json.dumps({"kills": kills, "codes": codes, "took": took}))
 
 
 if __name__ == "__main__":

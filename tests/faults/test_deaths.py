@@ -34,11 +34,16 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 STEP = StepRecord(1, 0.1, 1, 0.5, 0.1, 0.5, 0.9, 100, 0.01)
 
 
+def fate(seed):
+    """Return what becomes of a trial: three of ten die."""
+    return random.Random(seed).choice(["segfault", "hang", "exit", *["fine"] * 7])
+
+
 def dying(job, context, on_step):
-    """Stand in for ``run_job``: dies, or not, as its number says."""
+    """Stand in for ``run_job``: dies, or not, as its seed says."""
     print(f"trial {job.number} prints this", flush=True)
     on_step(STEP)
-    kind = random.Random(job.number).choice(["segfault", "hang", "exit", *["fine"] * 7])
+    kind = fate(job.seed)
     if kind == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     if kind == "hang":
@@ -90,7 +95,10 @@ def test_a_job_killed_at_the_same_place_again_has_crashed(executor, tmp_path):
     assert "SIGKILL (by the system, if memory ran out)" in results[0].message
 
 
-def test_a_third_of_the_trials_die_and_the_budget_is_done_all_the_same(executor, tmp_path):
+@pytest.mark.parametrize(
+    "seed", [4, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in (0, 1, 2, 3, 5, 6))]
+)
+def test_a_third_of_the_trials_die_and_the_budget_is_done_all_the_same(executor, tmp_path, seed):
     scheme = {"scheme": "prune", "density": {"low": 0.1, "high": 0.9}}
     rule = {"match": "*", "share": True, "schemes": [scheme]}
     space = SearchSpace.from_dict({"layers": [rule], "recipe": {"method": "direct"}})
@@ -101,7 +109,8 @@ def test_a_third_of_the_trials_die_and_the_budget_is_done_all_the_same(executor,
             Objective("bytes", "minimize", scale="log", worst=100.0),
         ),
     )
-    setup = Setup(objectives, space, {"accuracy": 1.0, "bytes": 9.0}, sampler="random")
+    reference = {"accuracy": 1.0, "bytes": 9.0}
+    setup = Setup(objectives, space, reference, sampler="random", seed=seed)
     study = Study.create(tmp_path, setup, toy_context().model)
     with executor(dying, workers=2, timeout=1.5) as workers:
         folder = RunFolder(tmp_path)
@@ -112,18 +121,24 @@ def test_a_third_of_the_trials_die_and_the_budget_is_done_all_the_same(executor,
     assert len(by_status[Status.COMPLETE]) == 15
     crashed, late = by_status[Status.CRASHED], by_status[Status.TIMEOUT]
     assert len(records) == 15 + len(crashed) + len(late)
-    messages = [r.message for r in crashed]
-    assert any("SIGSEGV; its log ends: Segmentation fault in dying, " in m for m in messages)
-    assert any("exit code 9; its log ends: trial " in m for m in messages)
-    assert "no result within 1.5 s; its log ends: in dying, test_deaths.py" in late[0].message
+    words = {
+        "segfault": "SIGSEGV; its log ends: Segmentation fault in dying, ",
+        "exit": "exit code 9; its log ends: trial ",
+        "hang": "no result within 1.5 s; its log ends: in dying, test_deaths.py",
+        "fine": "",
+    }
+    statuses = {"fine": Status.COMPLETE, "hang": Status.TIMEOUT}
+    for record in records:
+        kind = fate(record.seed)
+        assert record.status is statuses.get(kind, Status.CRASHED)
+        assert words[kind] in record.message
     told = [t.state.name for t in study._mirror.trials()]  # what the sampler sees
     assert [told[r.number] for r in late] == ["PRUNED"] * len(late)
     assert [told[r.number] for r in crashed] == ["FAIL"] * len(crashed)
     page = build_report(study, tmp_path / "report").index.read_text()
-    assert f"<td>timeout</td><td>{len(late)}</td>" in page.replace(' class="n"', "").replace(
-        " class=n", ""
-    )
-    assert "Segmentation fault" in page
+    page = page.replace(' class="n"', "").replace(" class=n", "")
+    for status, found in (("timeout", late), ("crashed", crashed)):
+        assert not found or f"<td>{status}</td><td>{len(found)}</td>" in page
 
 
 def eating(measurement):

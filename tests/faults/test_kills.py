@@ -11,6 +11,7 @@ from autocompress.explore.record import Status
 from autocompress.explore.study import Study
 
 STEPS = 8
+BUSY = 5.0  # what a machine that does other things may add, seconds
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes it has forked")
 
@@ -66,6 +67,28 @@ def test_workers_and_drivers_are_killed_and_nothing_is_lost(tmp_path):
     told = sweep("any", tmp_path / "run", seed=2, moments=8)
     assert told["kills"]["worker"] + told["kills"]["driver"] >= 2
     check(tmp_path / "run", 5)
+
+
+def interrupted(told, moments):
+    """Check that every Ctrl-C ended driver and workers in time, the second ones at once."""
+    # ended otherwise: by the last trial, just before it
+    assert set(told["codes"]) <= {0, 130}
+    assert told["codes"].count(130) >= moments - 1
+    once = [seconds for number, seconds in enumerate(told["took"]) if number % 3 != 2]
+    assert max(once) < 5 + BUSY
+    assert max(told["took"][2::3], default=0.0) < 1 + BUSY
+
+
+def test_ctrl_c_again_and_again_and_nothing_is_lost(tmp_path):
+    interrupted(sweep("interrupt", tmp_path / "run", seed=3, moments=3), 3)
+    check(tmp_path / "run", 5)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ctrl_c_at_fifty_moments(tmp_path, seed):
+    interrupted(sweep("interrupt", tmp_path / "run", seed=seed, moments=50, trials=20), 40)
+    check(tmp_path / "run", 20)
 
 
 @pytest.mark.exhaustive

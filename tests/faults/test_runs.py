@@ -45,7 +45,8 @@ class Interrupt(Observer):
             raise KeyboardInterrupt
 
 
-def test_a_run_goes_on_elsewhere_with_another_clock(tmp_path, monkeypatch):
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_run_goes_on_elsewhere_with_another_clock(tmp_path, monkeypatch, days):
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -54,7 +55,7 @@ def test_a_run_goes_on_elsewhere_with_another_clock(tmp_path, monkeypatch):
     shutil.move("run", tmp_path / "there" / "renamed")
     monkeypatch.chdir(tmp_path / "there")
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now - 400 * 86400)  # more than a year back
+    monkeypatch.setattr(time, "time", lambda: now + days * 86400)
     moved = search(toy("renamed"))
     log = (tmp_path / "there" / "renamed" / "trials" / "0001" / "log.txt").read_text()
     assert log.count("step   0") == 1

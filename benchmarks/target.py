@@ -7,6 +7,11 @@ Trials are real L-C trials on a training subset, see ``_search_tasks.py``. Run i
 
     python benchmarks/target.py --data-root DIR --seeds 0 1 2
 
+Accuracy on 2,000 validation images is noisy, and more so from one training to the next, so that a
+hundred samples also find what was lucky. Therefore each answer is also *confirmed*: candidates that
+reached the target are trained again under four other seeds, from the smallest on, until one reaches
+it on the mean of those.
+
 It writes ``benchmarks/results/target.json`` and ``target.md``. Runs are kept in ``--work``: an
 interrupted benchmark goes on where it was.
 """
@@ -18,7 +23,8 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +34,13 @@ from _search_tasks import TASKS, SearchTask, one_thread
 
 import autocompress as ac
 from autocompress.explore.record import TrialRecord
+from autocompress.explore.sampling import derive_seed
+from autocompress.explore.trial import Job, TrialContext, run_job
 
 TARGET = "accuracy>=ref-0.5%"
 FEW = 10
+AGAIN = 4
+"""Trainings under other seeds that confirm an answer."""
 WITHIN = 1.05
 RIVALS = ("random", "tpe")
 
@@ -69,7 +79,8 @@ def row_of(record: TrialRecord) -> Row:
     """Return what is kept of a trial."""
     metrics = {name: record.metrics.get(name, math.nan) for name in ("accuracy", "bytes")}
     status, seconds = record.status.value, round(record.seconds, 2)
-    return {"number": record.number, "status": status, "seconds": seconds, **metrics}
+    about = {"number": record.number, "status": status, "seconds": seconds}
+    return {**about, **metrics, "candidate": record.candidate}
 
 
 def smallest(rows: Sequence[Row], bound: float) -> float:
@@ -78,6 +89,46 @@ def smallest(rows: Sequence[Row], bound: float) -> float:
         row["bytes"] for row in rows if row["status"] == "complete" and row["accuracy"] >= bound
     ]
     return min(reached, default=math.inf)
+
+
+def confirmed(rows: Sequence[Row], bound: float, retrained: Callable[[Row], float]) -> float:
+    """Return the bytes of the smallest trial that reaches the bound again; infinite if none does.
+
+    Args:
+        rows: The trials.
+        bound: The accuracy to reach.
+        retrained: Tells a trial's mean accuracy under other seeds.
+    """
+    reached = [row for row in rows if row["status"] == "complete" and row["accuracy"] >= bound]
+    ordered = sorted(reached, key=lambda row: float(row["bytes"]))
+    return next((row["bytes"] for row in ordered if retrained(row) >= bound), math.inf)
+
+
+class Retrainer:
+    """Trains trials again under other seeds; remembers what came out.
+
+    Args:
+        context: What all trials share.
+        seed: Seed of the search.
+    """
+
+    def __init__(self, context: TrialContext, seed: int) -> None:
+        self._context = context
+        self._seed = seed
+        self.means: dict[int, float] = {}
+
+    def __call__(self, row: Row) -> float:
+        number = row["number"]
+        if number not in self.means:
+            found = [self._accuracy(row["candidate"], again) for again in range(AGAIN)]
+            self.means[number] = statistics.mean(found)
+        return self.means[number]
+
+    def _accuracy(self, candidate: dict[str, Any], again: int) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            seed = derive_seed(self._seed, again, "again")
+            job = Job(again, candidate, seed, folder, ("accuracy", "bytes"))
+            return run_job(job, self._context).metrics.get("accuracy", 0.0)
 
 
 def contest(task: SearchTask, seed: int, trials: int, root: str, work: Path) -> dict[str, Any]:
@@ -101,6 +152,9 @@ def contest(task: SearchTask, seed: int, trials: int, root: str, work: Path) -> 
     bound = reference - 0.005
     ours = runs["target"]
     few, many = smallest(ours[:FEW], bound), smallest(ours, bound)
+    retrained = Retrainer(TrialContext(model, data), seed)
+    sure = [confirmed(rows, bound, retrained) for rows in (ours[:FEW], ours)]
+    found = {row["bytes"]: row["number"] for row in reversed(ours)}
     needed = [n for n in range(1, len(ours) + 1) if smallest(ours[:n], bound) <= WITHIN * many]
     return {
         "task": task.name,
@@ -112,6 +166,11 @@ def contest(task: SearchTask, seed: int, trials: int, root: str, work: Path) -> 
         "bytes_after_all": many,
         "ratio": few / many,
         "samples_to_within_5_percent": needed[0] if needed else None,
+        "accuracy_again_after_10": retrained.means[found[few]] if math.isfinite(few) else None,
+        "accuracy_again_after_all": retrained.means[found[many]] if math.isfinite(many) else None,
+        "confirmed_bytes_after_10": sure[0],
+        "confirmed_bytes_after_all": sure[1],
+        "confirmed_ratio": sure[0] / sure[1],
         **{f"bytes_{name}_{FEW}": smallest(runs[name][:FEW], bound) for name in RIVALS},
         **{f"bytes_{name}_all": smallest(runs[name], bound) for name in RIVALS},
         "course": [smallest(ours[:n], bound) for n in range(1, len(ours) + 1)],
@@ -121,12 +180,16 @@ def contest(task: SearchTask, seed: int, trials: int, root: str, work: Path) -> 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
     head = ("task", "seed", "10 samples", "all samples", "ratio", "samples to within 5 %")
-    lines = [f"| {' | '.join((*head, 'random, all', 'TPE, all'))} |", "|" + " --- |" * 8]
+    again = ("10, confirmed", "all, confirmed", "ratio")
+    columns = (*head, *again, "random, all", "TPE, all")
+    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     for row in rows:
         sizes = (row["bytes_after_10"], row["bytes_after_all"])
         rivals = (row["bytes_random_all"], row["bytes_tpe_all"])
         cells = [row["task"], str(row["seed"]), *(f"{x:,.0f}" for x in sizes)]
         cells += [f"{row['ratio']:.3f}", str(row["samples_to_within_5_percent"])]
+        sure = (row["confirmed_bytes_after_10"], row["confirmed_bytes_after_all"])
+        cells += [*(f"{x:,.0f}" for x in sure), f"{row['confirmed_ratio']:.3f}"]
         lines.append(f"| {' | '.join([*cells, *(f'{x:,.0f}' for x in rivals)])} |")
     return "\n".join(lines)
 
@@ -142,9 +205,12 @@ def note(rows: Sequence[dict[str, Any]], trials: int) -> str:
     for name in dict.fromkeys(row["task"] for row in rows):
         ratios = [row["ratio"] for row in rows if row["task"] == name]
         reached = sum(ratio <= WITHIN for ratio in ratios)
+        sure = [row["confirmed_ratio"] for row in rows if row["task"] == name]
+        again = sum(ratio <= WITHIN for ratio in sure)
         parts.append(
             f"{name}: median of the ratio {statistics.median(ratios):.3f}; within 5 % for "
-            f"{reached} of {len(ratios)} seeds."
+            f"{reached} of {len(ratios)} seeds. Confirmed under {AGAIN} other seeds: median "
+            f"{statistics.median(sure):.3f}, {again} of {len(sure)}."
         )
     return "\n\n".join(parts) + "\n"
 

@@ -105,5 +105,5 @@ def test_a_switch_or_settings():
     for before in ({}, {"halving": True}, {"halving": None}, {"halving": {"grace": 0.5}}):
         changed = Sweep.from_dict(before, {"halving.eta": 5}).halving
         assert changed.eta == 5
-        assert changed.grace == (0.5 if before.get("halving", None) not in (None, True) else 0.1)
+        assert changed.grace == (0.5 if before.get("halving", None) not in (None, True) else 0.0)
     assert Sweep.from_dict(Sweep(halving=True).to_dict()).halving == Halving()

@@ -11,7 +11,8 @@ and what an :class:`~autocompress.explore.outlook.Outlook` foretells of the othe
 they are at the rung, trials of schemes that win back much later would lose to others that do not.
 
 Sizes are coordinates of the comparison like the validation metrics, so a small model is never
-stopped for the accuracy of large ones; what nothing else dominates always goes on.
+stopped for the accuracy of large ones; what nothing else dominates always goes on, unless it will
+be beyond the hypervolume's reference point and so count for nothing.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class Halving(Settings):
 
     Attributes:
         eta: At each rung, one trial in so many goes on.
-        grace: Fraction of its L-C steps that a trial does before its first rung; 0 already
-            judges by direct compression.
+        grace: Fraction of its L-C steps that a trial does before its first rung; at 0 it is
+            judged by direct compression, of which the others of its size and error tell what
+            becomes.
         optimism: By how many standard deviations better than foretold a trial is taken to end.
         rungs: Number of rungs, evenly spaced from there to the end.
         brackets: Trials are dealt out to so many brackets. The first begins at the first rung, the
@@ -61,9 +63,9 @@ class Halving(Settings):
     """
 
     eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 4.0
-    grace: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    grace: Annotated[float, Field(ge=0, lt=1)] = 0.0
     optimism: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
-    rungs: PositiveInt = 4
+    rungs: PositiveInt = 5
     brackets: PositiveInt = 1
 
     def fractions(self, bracket: int = 0) -> tuple[float, ...]:
@@ -167,6 +169,7 @@ class Halver:
         self._seed = seed
         self._free = free if set(objectives.names) - {*ON_VALIDATION, *FROM_BITS} else None
         self._reference = sum(32 * p.numel() for p in model.parameters())
+        self._bound = np.array(objectives.reference_point()) if objectives.resolved else None
         self._outlook = Outlook()
         self._runners: dict[int, _Runner] = {}
         for record in records:
@@ -209,9 +212,12 @@ class Halver:
             return False
         runner.point = runner.ends(foreseen, self._objectives)
         hoped = runner.ends(foreseen, self._objectives, self._settings.optimism)
-        return hoped is not None and not survives(
-            np.array([*self._passed(due[-1], number), hoped]), self._settings.eta
-        )
+        if hoped is None:
+            return False
+        if self._bound is not None and (np.array(hoped) >= self._bound).any():
+            return True
+        points = np.array([*self._passed(due[-1], number), hoped])
+        return not survives(points, self._settings.eta)
 
     def _passed(self, fraction: float, number: int) -> list[tuple[float, ...]]:
         """Return where the other trials that have passed a rung end."""

@@ -122,7 +122,7 @@ def test_nothing_is_stopped_before_eight_have_ended():
     assert told(halver, 0, line(0.9)) is None
     for number in range(1, 8):
         assert told(halver, number, line(0.3)) is None
-    assert told(halver, 8, line(0.2)) == 1
+    assert told(halver, 8, line(0.2)) == 2
 
 
 def test_those_that_win_back_late_are_not_stopped_for_those_that_do_early():
@@ -136,6 +136,21 @@ def test_those_that_win_back_late_are_not_stopped_for_those_that_do_early():
     assert told(halver, 21, [0.1, *[0.15] * 10], bits=900) is not None
 
 
+def test_what_will_count_for_nothing_is_stopped_though_nothing_dominates_it():
+    worst = (
+        Objective("accuracy", "maximize", worst=0.5),
+        Objective("bytes", "minimize", worst=1e3),
+    )
+    halver = Halver(Halving(grace=0.5, rungs=1), Objectives("toy", worst), MODEL)
+    unresolved = Halver(Halving(grace=0.5, rungs=1), GOALS, MODEL)
+    for each in (halver, unresolved):
+        for number in range(8):
+            assert told(each, number, line(0.4 + number / 100)) is None
+    assert told(halver, 8, line(0.3), bits=80) == 5
+    assert told(unresolved, 8, line(0.3), bits=80) is None
+    assert told(halver, 9, line(1.0), bits=80) is None
+
+
 def test_a_small_trial_is_not_stopped_for_the_accuracy_of_large_ones():
     halver = Halver(Halving(eta=2), GOALS, MODEL)
     for number in range(8):
@@ -143,7 +158,7 @@ def test_a_small_trial_is_not_stopped_for_the_accuracy_of_large_ones():
     for number in range(8, 20):
         told(halver, number, line(0.9))
     assert told(halver, 20, line(0.25), bits=80) is None
-    assert told(halver, 21, line(0.15), bits=80) == 1
+    assert told(halver, 21, line(0.15), bits=80) == 0
 
 
 def test_trials_are_compared_at_the_same_fraction_of_their_steps():
@@ -224,7 +239,7 @@ def test_other_free_metrics_are_asked_for_once_a_trial():
     halver = Halver(Halving(eta=2), goals, MODEL, free=free)
     for number in range(8):
         told(halver, number, line(0.9))
-    assert told(halver, 10, line(0.5)) == 1
+    assert told(halver, 10, line(0.5)) == 2
     assert len(asked) == 9
 
 

@@ -12,6 +12,9 @@ from autocompress.explore.objectives import Objectives
 from autocompress.explore.outlook import Outlook, Way, way_of
 from autocompress.explore.record import Status, TrialRecord
 
+_OPTIMISM = -0.5
+"""Those that went on were better than those that were stopped, also in what nobody sees."""
+
 
 class Ends:
     """Foretells the ends of stopped trials by those that were not stopped.
@@ -49,7 +52,7 @@ class Ends:
                 continue
             likely, hoped = (
                 self._objectives.to_minimize(record.metrics | foreseen.metrics(optimism))
-                for optimism in (0.0, 1.0)
+                for optimism in (_OPTIMISM, _OPTIMISM + 1.0)
             )
             if likely is not None and hoped is not None:
                 ends[row], spread[row] = likely, np.abs(np.subtract(likely, hoped))

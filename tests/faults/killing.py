@@ -72,6 +72,7 @@ def drive(sweep, pipe):
     code = 1
     try:
         with interruptible(sweep.out, lambda: True):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             search(sweep, observer=Beats(pipe))
         code = 0
     except typer.Exit as end:
@@ -109,10 +110,12 @@ class Victim:
         read, write = os.pipe()
         self.pipe = read
         sys.stdout.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until its command has begun
         self.process = os.fork()
         if self.process == 0:
             os.close(read)
             drive(sweep, write)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         os.close(write)
 
     def wait(self, events):
@@ -133,8 +136,9 @@ class Victim:
         return False
 
     def bury(self):
-        os.close(self.pipe)
-        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+        status = os.waitpid(self.process, 0)[1]
+        os.close(self.pipe)  # not before: it may still have something to tell
+        return os.waitstatus_to_exitcode(status)
 
 
 def results(out):

@@ -91,6 +91,11 @@ def smallest(rows: Sequence[Row], bound: float) -> float:
     return min(reached, default=math.inf)
 
 
+def known(size: float) -> float | None:
+    """Return a size, or None if there is none."""
+    return size if math.isfinite(size) else None
+
+
 def confirmed(rows: Sequence[Row], bound: float, retrained: Callable[[Row], float]) -> float:
     """Return the bytes of the smallest trial that reaches the bound again; infinite if none does.
 
@@ -173,7 +178,7 @@ def contest(task: SearchTask, seed: int, trials: int, root: str, work: Path) -> 
         "confirmed_ratio": sure[0] / sure[1],
         **{f"bytes_{name}_{FEW}": smallest(runs[name][:FEW], bound) for name in RIVALS},
         **{f"bytes_{name}_all": smallest(runs[name], bound) for name in RIVALS},
-        "course": [smallest(ours[:n], bound) for n in range(1, len(ours) + 1)],
+        "course": [known(smallest(ours[:n], bound)) for n in range(1, len(ours) + 1)],
     }
 
 

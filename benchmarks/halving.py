@@ -130,7 +130,7 @@ def rules() -> dict[str, Make]:
             found[f"eta {eta}, grace {grace}"] = halver(eta=eta, grace=grace)
     for optimism in (0, 0.25, 1):
         found[f"optimism {optimism}"] = halver(optimism=optimism)
-    for rungs in (2, 3, 6, 9):
+    for rungs in (2, 4, 9):
         found[f"{rungs} rungs"] = halver(rungs=rungs)
     for brackets in (2, 3):
         found[f"{brackets} brackets"] = halver(brackets=brackets)

@@ -12,10 +12,9 @@ from autocompress.explore.entries import PendingTrial
 from autocompress.explore.halving import Halver
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
-from autocompress.explore.trial import WARM, Job, TrialResult, clean_up
+from autocompress.explore.trial import Job, TrialResult, clean_up
 from autocompress.lc import StepRecord
 from autocompress.observer import Observer, Tally
-from autocompress.recipe import LC
 from autocompress.runs import RunFolder
 
 _PATIENCE = 0.25
@@ -126,25 +125,22 @@ class Driver:
     def _submit(self, pending: PendingTrial) -> None:
         path = self.folder.make(self.folder.relative(pending.number))
         candidate = pending.candidate.to_dict()
-        recipe = pending.candidate.recipe
         self._running[pending.number] = pending
         self._since[pending.number] = time.monotonic()
         self._steps[pending.number] = []
         if self.halver is not None:
             self.halver.begin(pending.number, pending.candidate)
-        start = None if pending.start is None else self.folder.trial(pending.start).resolve()
         job = Job(
             pending.number,
             candidate,
             pending.seed,
             str(path.resolve()),
             self.metrics,
-            warm=None if start is None else str(start / WARM),
+            warm=self.folder.warm(pending.start),
             keep=self.study.continues,
         )
         self.executor.submit([job])
-        steps = recipe.mu.steps if isinstance(recipe, LC) and pending.candidate.plan.tasks else 0
-        self.observer.started(pending.number, steps, plan_summary(candidate))
+        self.observer.started(pending.number, pending.candidate.steps, plan_summary(candidate))
 
     def _step(self, number: int, record: StepRecord) -> None:
         self._steps[number].append(record)

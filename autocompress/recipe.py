@@ -171,6 +171,11 @@ class Candidate:
     plan: Plan
     recipe: Recipe
 
+    @property
+    def steps(self) -> int:
+        """L-C steps that it takes after direct compression; 0 if there are none."""
+        return self.recipe.mu.steps if isinstance(self.recipe, LC) and self.plan.tasks else 0
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {**self.plan.to_dict(), "recipe": self.recipe.model_dump(mode="json")}

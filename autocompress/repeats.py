@@ -12,7 +12,7 @@ from autocompress.explore.record import TrialRecord
 from autocompress.explore.repeats import Repeat
 from autocompress.explore.sampling import derive_seed
 from autocompress.explore.study import Study
-from autocompress.explore.trial import WARM, Job, TrialResult, clean_up
+from autocompress.explore.trial import Job, TrialResult, clean_up
 from autocompress.observer import Observer
 from autocompress.runs import RunFolder
 
@@ -91,14 +91,13 @@ class Repeater:
     def _job(self, number: int, run: _Run) -> Job:
         record = run.record
         path = self.folder.make(self._relative(run))
-        start = None if record.start is None else self.folder.trial(record.start).resolve()
         return Job(
             number,
             dict(record.candidate or {}),
             self._seed(run),
             str(path.resolve()),
             self.metrics,
-            warm=None if start is None else str(start / WARM),
+            warm=self.folder.warm(record.start),
             label=f"repeat {run.index} of trial {record.number}",
         )
 

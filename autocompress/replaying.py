@@ -15,7 +15,7 @@ from autocompress.errors import RunError
 from autocompress.executors import DoneEvent, StepEvent
 from autocompress.explore.opening import versions
 from autocompress.explore.record import Status, TrialRecord
-from autocompress.explore.trial import WARM, Job, TrialResult, clean_up
+from autocompress.explore.trial import Job, TrialResult, clean_up
 from autocompress.lc import StepRecord
 from autocompress.metrics import fingerprint
 from autocompress.observer import Observer
@@ -187,7 +187,6 @@ def _new_folder(path: Path) -> Path:
 
 
 def _job(session: Session, record: TrialRecord, folder: Path) -> Job:
-    start = None if record.start is None else session.run.trial(record.start).resolve()
     pruned = record.status is Status.PRUNED and record.course
     return Job(
         record.number,
@@ -195,7 +194,7 @@ def _job(session: Session, record: TrialRecord, folder: Path) -> Job:
         record.seed,
         str(folder.resolve()),
         session.metrics,
-        warm=None if start is None else str(start / WARM),
+        warm=session.run.warm(record.start),
         until=len(record.course) - 1 if pruned else None,
     )
 

@@ -17,7 +17,7 @@ from autocompress import yamlio
 from autocompress.errors import RunError
 from autocompress.explore.opening import versions
 from autocompress.explore.study import Study
-from autocompress.explore.trial import LOG
+from autocompress.explore.trial import LOG, WARM
 from autocompress.metrics import fingerprint
 from autocompress.storage import atomic, locking
 
@@ -78,6 +78,10 @@ class RunFolder:
     def relative(self, number: int) -> str:
         """Return a trial's folder as stored in its record: relative to the run."""
         return f"trials/{number:04d}"
+
+    def warm(self, number: int | None) -> str | None:
+        """Return the file of a trial's end that another begins with; None for no trial."""
+        return None if number is None else str(self.trial(number).resolve() / WARM)
 
     def new_replay(self, number: int) -> Path:
         """Make and return a folder for one more replay of a trial: ``replays/0007-1`` and so on."""

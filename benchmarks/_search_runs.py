@@ -103,8 +103,7 @@ def run_sweep(
         began = time.perf_counter()
         session = Session(sweep, run, Observer())
         session.load()
-        with run.locked():
-            run.claim(sweep.to_dict(), session.resolved())
+        with session.locked():
             session.load_reference()
             study = session.study()
             prepared = time.perf_counter() - began

@@ -63,11 +63,9 @@ def search(task: SearchTask, seed: int, trials: int, root: str, out: Path) -> li
         jobs=0,
         device="cpu",
     )
-    run = RunFolder(out)
-    session = Session(sweep, run, Observer())
+    session = Session(sweep, RunFolder(out), Observer())
     session.load()
-    with run.locked():
-        run.claim(sweep.to_dict(), session.resolved())
+    with session.locked():
         session.load_reference()
         with session.study() as study:
             session.patience = None  # go on for as long as there are trials

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.explore.record import TrialRecord
-from autocompress.recipe import LC, Candidate
+from autocompress.recipe import Candidate
 
 FEWEST = 8
 """Trials that have to have ended before anything is foretold."""
@@ -56,10 +56,9 @@ class Way:
     @classmethod
     def of(cls, candidate: Candidate, course: Sequence[Stand] = ()) -> Self:
         """Return the way of a candidate, as far as it has gone."""
-        recipe, tasks = candidate.recipe, candidate.plan.tasks
         way = cls(
-            steps=recipe.mu.steps if isinstance(recipe, LC) and tasks else 0,
-            last_counts=any(task.compression.penalized for task in tasks),
+            steps=candidate.steps,
+            last_counts=any(task.compression.penalized for task in candidate.plan.tasks),
         )
         for stand in course:
             way.advance(*stand)
@@ -119,24 +118,31 @@ class Outlook:
 
     def __init__(self) -> None:
         self._ended: deque[Way] = deque(maxlen=_LATEST)
+        self._at: dict[float, Vector] = {}  # where those that have ended were, by fraction
 
     def learn(self, way: Way) -> None:
         """Remember a trial that has ended by itself."""
         if way.steps and way.stands and all(map(math.isfinite, _logs(way.stands[-1]))):
             self._ended.append(way)
+            self._at.clear()
 
     def foresee(self, way: Way) -> Foreseen | None:
         """Return where a trial is likely to end; None if nothing can be said."""
         if len(self._ended) < FEWEST or not way.steps or not way.stands:
             return None
         own = np.array(_logs(way.stands[-1]))
-        then = np.array([_logs(_there(ended, way.fraction)) for ended in self._ended])
-        end = np.array([_logs(ended.stands[-1]) for ended in self._ended])
+        then, end = self._all_at(way.fraction), self._all_at(1.0)
         if not (np.isfinite(own).all() and np.isfinite(then).all()):
             return None
         far = np.abs(then - own) / np.maximum(np.ptp(then, axis=0), 1e-9)
         error, loss = (_end(own[c], then[:, c], end[:, c], far[:, c] + far[:, 2]) for c in range(2))
         return Foreseen(error[0], loss[0], (error[1], loss[1]))
+
+    def _all_at(self, fraction: float) -> Vector:
+        """Return where all that have ended were at a fraction of their steps, ``(trials, 3)``."""
+        if fraction not in self._at:
+            self._at[fraction] = np.array([_logs(_there(way, fraction)) for way in self._ended])
+        return self._at[fraction]
 
 
 def _end(own: float, then: Vector, end: Vector, far: Vector) -> tuple[float, float]:

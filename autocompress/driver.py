@@ -13,6 +13,7 @@ from autocompress.explore.halving import Halver
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
 from autocompress.explore.trial import Job, TrialResult, clean_up
+from autocompress.interrupts import remembered
 from autocompress.lc import StepRecord
 from autocompress.observer import Observer, Tally
 from autocompress.runs import RunFolder
@@ -88,14 +89,16 @@ class Driver:
             ExecutorError: trials cannot be run at all.
             RunError: the study cannot be written.
         """
-        self._fill()
-        while self._running or self._again or self._wanted():
-            for event in self.executor.poll(_PATIENCE):
-                if isinstance(event, DoneEvent):
-                    self._done(event.result)
-                else:
-                    self._step(event.number, event.record)
+        with remembered() as check_interrupt:
             self._fill()
+            while self._running or self._again or self._wanted():
+                check_interrupt()
+                for event in self.executor.poll(_PATIENCE):
+                    if isinstance(event, DoneEvent):
+                        self._done(event.result)
+                    else:
+                        self._step(event.number, event.record)
+                self._fill()
 
     def _fill(self) -> None:
         """Hand out trials while there are workers for them and trials to do."""

@@ -13,6 +13,7 @@ from autocompress.explore.repeats import Repeat
 from autocompress.explore.sampling import derive_seed
 from autocompress.explore.study import Study
 from autocompress.explore.trial import Job, TrialResult, clean_up
+from autocompress.interrupts import remembered
 from autocompress.observer import Observer
 from autocompress.runs import RunFolder
 
@@ -74,12 +75,14 @@ class Repeater:
         """
         if self._total:
             self.observer.phase(f"repeating: {self._total} runs under other seeds")
-        self._fill()
-        while self._running:
-            for event in self.executor.poll(0.25):
-                if isinstance(event, DoneEvent):
-                    self._done(event.result)
+        with remembered() as check_interrupt:
             self._fill()
+            while self._running:
+                check_interrupt()
+                for event in self.executor.poll(0.25):
+                    if isinstance(event, DoneEvent):
+                        self._done(event.result)
+                self._fill()
 
     def _fill(self) -> None:
         while self.executor.capacity > 0 and self._missing:

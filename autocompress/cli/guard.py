@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -19,7 +20,7 @@ from autocompress.errors import AutocompressError, AutocompressWarning
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_UNWIND = 4.0
+_UNWIND = 3.0
 """Seconds that stopping may take before the process is ended as it is."""
 
 _debug = False
@@ -70,7 +71,7 @@ def tell_warning(
 def interruptible(out: Path, begun: Callable[[], bool]) -> Iterator[None]:
     """Turn Ctrl-C, or a plain ``kill``, into a word on how to go on, and exit code 130.
 
-    What does not stop within four seconds is left as it is, and at the second Ctrl-C so is
+    What does not stop within three seconds is left as it is, and at the second Ctrl-C so is
     everything: a run can be killed at any moment, and workers end with their driver.
 
     Args:
@@ -92,40 +93,89 @@ def interruptible(out: Path, begun: Callable[[], bool]) -> Iterator[None]:
 
 
 class _Interrupts:
-    """Turns the first signal into KeyboardInterrupt, and ends the process if that takes long."""
+    """Turns the first signal into KeyboardInterrupt, and ends the process if that takes long.
+
+    A thread ends it, which hears of signals through a socket, at once: the main thread runs its
+    handlers between two instructions only, and may be deep in a long computation.
+    """
 
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell
-        self._timer = threading.Timer(_UNWIND, self._leave)
-        self._timer.daemon = True
         self._heard = False
+        self._leaving = threading.Lock()
 
     @contextmanager
     def heard(self) -> Iterator[None]:
         """Handle signals meanwhile; only the main thread can."""
-        before = {}
-        if threading.current_thread() is threading.main_thread():
-            numbers = [signal.SIGTERM]
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore
-                numbers.append(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not told to ignore
+            numbers.append(signal.SIGINT)
+        with self._watched(bytes(numbers)):
             before = {number: signal.signal(number, self._handle) for number in numbers}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    @contextmanager
+    def _watched(self, numbers: bytes) -> Iterator[None]:
+        """Have a thread hear of signals."""
+        mouth, ear = socket.socketpair()
+        mouth.setblocking(False)
+        thread = threading.Thread(target=self._watch, args=(ear, numbers), daemon=True)
+        thread.start()
+        before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
-            self._timer.cancel()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)
+            mouth.shutdown(socket.SHUT_RDWR)  # forked children may hold it open
+            thread.join()
+            mouth.close()
+            ear.close()
+
+    def _watch(self, ear: socket.socket, numbers: bytes) -> None:
+        """End the process some seconds after the first signal, or at the second one."""
+
+        def hear() -> bool:
+            while said := ear.recv(1):
+                if said in numbers:
+                    return True
+            return False  # it is over
+
+        if not hear():
+            return
+        ear.settimeout(_UNWIND)
+        with suppress(TimeoutError):
+            if not hear():
+                return
+        self._leave()
 
     def _handle(self, number: int, frame: object) -> None:
         del number, frame
         if self._heard:
             self._leave()
         self._heard = True
-        self._timer.start()
         raise KeyboardInterrupt
 
     def _leave(self) -> None:
-        if sys.stdout.isatty():
-            os.write(1, b"\x1b[?25h")  # a live display hides the cursor
-        self._tell()
-        os._exit(130)
+        if not self._leaving.acquire(blocking=False):
+            threading.Event().wait()  # another thread is at it
+        try:
+            if sys.stdout.isatty():
+                os.write(1, b"\x1b[?25h")  # a live display hides the cursor
+            self._tell()
+        finally:  # nobody may be left to read it
+            os._exit(130)
+
+
+def _deaf() -> None:
+    signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_deaf)  # what a child is told is not for its parent

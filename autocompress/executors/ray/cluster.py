@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import socket
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 from autocompress.errors import ConfigError, ExecutorError, MissingExtra
@@ -93,7 +96,8 @@ class Cluster:
     def _init(self, options: dict[str, Any], tries: int) -> None:
         """Start or join; Ray gives a start half a minute, which a busy machine may not keep to."""
         try:
-            self.ray.init(**options)
+            with _sigterm_kept():
+                self.ray.init(**options)
         except Exception as error:
             self.ray.shutdown()
             if tries <= 1 or "timed out" not in str(error):
@@ -131,6 +135,17 @@ class Cluster:
             self._ours = False
             with contextlib.suppress(Exception):  # a cluster that is gone already
                 self.ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep a handler of SIGTERM, if there is one; Ray puts its own in its place."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def reach(address: str) -> str:

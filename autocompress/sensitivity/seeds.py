@@ -30,7 +30,12 @@ RANKS = "rank-selection"
 HOPELESS = 0.5
 """Share of the way from the reference's loss to that of a guess at random."""
 HARMLESS = 0.01
-"""The same: what costs less is not worth more bits."""
+"""The same: what costs less is likely to be won back."""
+ROOM = 2.0
+"""Times the size of the first harmless solution: no more bits than these are tried at first.
+
+Some room is needed, since training does not always win back what direct compression loses.
+"""
 
 
 def sensitivity_seeds(space: SearchSpace, layers: Layers, table: Sensitivity, n: int) -> list[Seed]:
@@ -97,8 +102,8 @@ def spread(frontier: Frontier, n: int, table: Sensitivity) -> NDArray[np.intp]:
     """Choose solutions evenly in the logarithm of their bytes, the ends and the middle first.
 
     Left out are those that are foretold to lose more than half of what there is to lose (down to a
-    guess at random), and those larger than the first that loses no more than a hundredth of it:
-    the last one is that first. Should all lose too much, the largest remains.
+    guess at random), and those more than twice as large as the first that loses no more than a
+    hundredth of it. Should all lose too much, the largest remains.
 
     Args:
         frontier: The frontier.
@@ -111,7 +116,9 @@ def spread(frontier: Frontier, n: int, table: Sensitivity) -> NDArray[np.intp]:
     first, last = 0, len(frontier) - 1
     if table.chance > 0:  # else the reference itself is no better than a guess
         first = _at_most(frontier, HOPELESS * table.chance)
-        last = _at_most(frontier, HARMLESS * table.chance)
+        harmless = _at_most(frontier, HARMLESS * table.chance)
+        most = ROOM * (frontier.bits[harmless] + table.rest_bits)
+        last = frontier.at(most - table.rest_bits) or first
     size = np.log(np.maximum(frontier.bits[first : last + 1] + table.rest_bits, 1.0))
     n = min(n, len(size))
     free = np.ones(len(size), dtype=bool)

@@ -22,19 +22,27 @@ def test_seeds_are_points_of_the_space_on_the_frontier(table, toy, digits_cnn):
 def test_seeds_are_spread_evenly_ends_and_middle_first(table):
     size = np.exp(np.linspace(5, 10, 501))
     loss = np.linspace(1.0, 0.0, 501) * 0.4 * table.chance
-    loss = np.where(loss < 0.004 * table.chance, loss, loss + 0.011 * table.chance)
+    loss = np.where(loss < 0.1 * table.chance, 0.1 * loss, loss)
     frontier = Frontier(size - table.rest_bits, loss, np.zeros((501, 1), dtype=np.int32))
     found = np.log(size[spread(frontier, 5, table)])
-    top = np.log(size[np.argmax(loss <= 0.01 * table.chance)])
+    top = np.log(2 * size[np.argmax(loss <= 0.01 * table.chance)])
     assert np.allclose(found, 5 + (top - 5) * np.array([0, 1, 0.5, 0.25, 0.75]), atol=0.01)
 
 
 def test_what_is_hopeless_or_larger_than_need_be_is_left_out(table):
     loss = np.array([3.0, 0.6, 0.4, 0.1, 0.005, 0.001]) * table.chance
-    frontier = Frontier(np.arange(1.0, 7.0) * 1e6, loss, np.zeros((6, 1), dtype=np.int32))
+    size = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 12.0]) * 1e6
+    frontier = Frontier(size, loss, np.zeros((6, 1), dtype=np.int32))
     assert spread(frontier, 10, table).tolist() == [2, 4, 3]
     assert spread(frontier.take(np.arange(2)), 10, table).tolist() == [1]
     assert spread(frontier, 1, table).tolist() == [2]
+
+
+def test_there_is_room_above_what_seems_harmless(table):
+    loss = np.array([0.4, 0.1, 0.009, 0.008, 0.007, 0.001]) * table.chance
+    size = np.array([1.0, 2.0, 3.0, 4.0, 5.9, 7.0]) * 1e6
+    frontier = Frontier(size, loss, np.zeros((6, 1), dtype=np.int32))
+    assert sorted(spread(frontier, 10, table).tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_the_first_candidates_of_a_sweep(table, toy, digits_cnn):

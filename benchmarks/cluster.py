@@ -20,7 +20,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
 from itertools import pairwise
@@ -66,6 +67,24 @@ class Sleeper:
         diary.write_text(json.dumps([os.getpid(), began, time.monotonic(), heavy]))
         metrics = {"accuracy": density, "bytes": 100.0 * density}
         return {"number": job["number"], "status": "complete", "metrics": metrics, "seconds": 1.0}
+
+
+@contextmanager
+def simulated(nodes: int, cpus: int) -> Iterator[str]:
+    """Have a cluster of so many nodes besides its head; gives its address."""
+    ray = load_ray(loopback=True)
+    from ray.cluster_utils import Cluster
+
+    memory = {"object_store_memory": 80 * 2**20}
+    head = {"num_cpus": 0, "include_dashboard": False, **memory}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=cpus, **memory)
+        yield cluster.address
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
 
 def new_study(folder: Path, trials: int) -> Study:
@@ -132,24 +151,19 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=2.0)
     given = options.parse_args()
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    ray = load_ray(loopback=True)
-    from ray.cluster_utils import Cluster
+    load = os.getloadavg()[0]
+    with simulated(given.nodes, given.cpus) as address, tempfile.TemporaryDirectory() as folder:
+        workers = given.nodes * given.cpus
+        found = run(address, Path(folder), workers, given.trials, given.seconds)
+    keep(f"cluster-{given.nodes}x{given.cpus}", found, given, load)
 
-    memory = {"object_store_memory": 80 * 2**20}
-    head = {"num_cpus": 0, "include_dashboard": False, **memory}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for _ in range(given.nodes):
-            cluster.add_node(num_cpus=given.cpus, **memory)
-        with tempfile.TemporaryDirectory() as folder:
-            load = os.getloadavg()[0]
-            workers = given.nodes * given.cpus
-            found = run(cluster.address, Path(folder), workers, given.trials, given.seconds)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    for name, value in found.items():
-        print(f"{name}: {value:.4g}")
+
+def keep(name: str, found: dict[str, float], given: argparse.Namespace, load: float) -> None:
+    """Print what was measured, and write it to ``results/NAME.json``."""
+    import ray
+
+    for quantity, value in found.items():
+        print(f"{quantity}: {value:.4g}")
     facts = {
         "date": str(date.today()),
         "hardware": fingerprint(),
@@ -158,7 +172,7 @@ def main() -> None:
         "asked": vars(given),
     }
     text = json.dumps({**facts, "measured": found}, indent=2)
-    (RESULTS / f"cluster-{given.nodes}x{given.cpus}.json").write_text(text + "\n")
+    (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

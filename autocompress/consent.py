@@ -9,13 +9,40 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autocompress import yamlio
 from autocompress.compression.extension import extensions
 from autocompress.errors import RunError
+from autocompress.going_on import Flag
+
+
+class Unnamed(RunError):
+    """A run names code or places that its user has not named.
+
+    Args:
+        run: The run's folder.
+        found: What each of them is.
+        flags: What names them on the command line.
+        command: The whole command line, where that is known.
+    """
+
+    def __init__(
+        self, run: Path, found: Sequence[str], flags: Sequence[Flag], command: str = ""
+    ) -> None:
+        self.run, self.found, self.flags = run, found, flags
+        add = " ".join(shlex.join(flag) for flag in flags)
+        how = f"go on with: {command}" if command else f"add {add}"
+        if any("***" in value for _, value in flags):
+            how += "  (with the password in place of ***)"
+        super().__init__(
+            f"{run}: {'; '.join(found)}: a run is not followed to where it says; if you know and "
+            f"trust that, {how}"
+        )
+
 
 _FOLDER = re.compile(r"\w[\w.-]*")
 """What a run's folder in a storage is called: a plain name."""
@@ -51,15 +78,20 @@ def check_code(values: Mapping[str, Any], allow: Iterable[str], where: Path) -> 
         where: The file.
 
     Raises:
-        RunError: something else is named.
+        Unnamed: something else is named.
     """
-    strange = [name for name in own_code(values, where) if name not in set(allow)]
-    if strange:
-        flags = " ".join(f"--allow {name}" for name in strange)
-        raise RunError(
-            f"{where.parent}: this run names code that it would import: {', '.join(strange)}; if "
-            f"you know and trust it, add {flags} (allow={strange!r} in Python)"
-        )
+    found, flags = _unnamed_code(values, allow, where)
+    if flags:
+        raise Unnamed(where.parent, found, flags)
+
+
+def _unnamed_code(
+    values: Mapping[str, Any], allow: Iterable[str], where: Path
+) -> tuple[list[str], list[Flag]]:
+    allowed = set(allow)
+    strange = [name for name in own_code(values, where) if name not in allowed]
+    found = [f"it names code that it would import, {', '.join(strange)}"] if strange else []
+    return found, [("--allow", name) for name in strange]
 
 
 def read_sweep(file: Path, given: Mapping[str, Any], allow: Iterable[str]) -> dict[str, Any]:
@@ -72,17 +104,19 @@ def read_sweep(file: Path, given: Mapping[str, Any], allow: Iterable[str]) -> di
 
     Raises:
         ConfigError: it is not readable.
-        RunError: it is that of a run, and names what the user does not.
+        Unnamed: it is that of a run, and names what the user does not.
     """
     values = yamlio.load(file)
     if "resolved" not in values:
         return values
-    check_code(values, allow, file)
-    return within_reach(values, given, file)
+    return within_reach(values, given, file, allow)
 
 
 def within_reach(
-    values: Mapping[str, Any], given: Mapping[str, Any], where: Path
+    values: Mapping[str, Any],
+    given: Mapping[str, Any],
+    where: Path,
+    allow: Iterable[str] | None = None,
 ) -> dict[str, Any]:
     """Return the keys of a run's ``sweep.yaml`` without those by which it would reach out.
 
@@ -90,13 +124,14 @@ def within_reach(
         values: The file's keys.
         given: What the user says, by dotted key; None where nothing is said.
         where: The file.
+        allow: Code that the user has named; None where it does not matter, or was checked.
 
     Returns:
         The keys. A place that the user has named is not among them either: it is in ``given``.
 
     Raises:
-        RunError: the run names a cluster, a storage or a database and the user does not, or its
-            data lie where there is no folder.
+        Unnamed: the run names code, a cluster, a storage or a database and the user does not.
+        RunError: its data lie where there is no folder.
     """
     kept = dict(values)
     ray = values.get("ray")
@@ -118,12 +153,12 @@ def within_reach(
                 "its files pass through a storage",
             ),
         ]
-    for key, flag, there, what in asked:
-        if there and given.get(key) is None:
-            raise RunError(
-                f"{where.parent}: {what}, {there}: a run is not followed to where it says; if you "
-                f"know and trust that, add {flag} {there}"
-            )
+    missing = [each for each in asked if each[2] and given.get(each[0]) is None]
+    found, flags = ([], []) if allow is None else _unnamed_code(values, allow, where)
+    found += [f"{what}, {there}" for _, _, there, what in missing]
+    flags += [(flag, str(there)) for _, flag, there, _ in missing]
+    if flags:
+        raise Unnamed(where.parent, found, flags)
     _check_data_root(values.get("data_root"), given.get("data_root"), where)
     return kept
 
@@ -150,7 +185,8 @@ def may_fetch(note: Any, given: str | None, run: Path) -> bool:
         run: The run's folder.
 
     Raises:
-        RunError: the user names none, or another.
+        Unnamed: the user names none, or another.
+        RunError: it is no storage of ours.
     """
     if note is None:
         return False
@@ -160,8 +196,6 @@ def may_fetch(note: Any, given: str | None, run: Path) -> bool:
     if given == "":
         return False
     if given is None or uri != (given if "://" in given else os.path.abspath(given)):
-        raise RunError(
-            f"{run}: states of interrupted trials may be in {uri}: to fetch them, if you know and "
-            f"trust that, add --storage-path {uri}; to do without, --storage-path ''"
-        )
+        found = f"states of interrupted trials may be in {uri} (to do without, --storage-path '')"
+        raise Unnamed(run, [found], [("--storage-path", uri)])
     return True

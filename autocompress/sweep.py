@@ -10,11 +10,12 @@ from typing import Any
 
 from autocompress.analysis.saving import saved_text
 from autocompress.config import Sweep
-from autocompress.consent import check_code, own_code, within_reach
+from autocompress.consent import Unnamed, own_code, within_reach
 from autocompress.errors import RunError
 from autocompress.executors.ray.settings import check_used
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
+from autocompress.going_on import resume_command
 from autocompress.observer import Observer
 from autocompress.report.build import ReportPaths, build_report
 from autocompress.runs import RunFolder, open_study
@@ -62,7 +63,7 @@ def search(sweep: Sweep | None = None, *, observer: Observer | None = None) -> S
             study.close()
             raise RunError(
                 f"{run.path}: {session.problem}; once that is mended, go on with: "
-                f"autocompress resume {run.path}"
+                f"{how_to_resume(run.path, sweep)}"
             )
         return study
     finally:
@@ -115,7 +116,7 @@ def resume(
                 f"{run.path}: this sweep was begun from Python with {key} of its own, which a "
                 f"file cannot hold: go on with ac.search(Sweep({key}=..., out={str(run.path)!r}))"
             )
-    check_code(values, allow, run.sweep)
+    allow = tuple(allow)
     changes = {
         "trials": trials,
         "jobs": jobs,
@@ -124,15 +125,19 @@ def resume(
         "executor": executor,
         "storage": storage,
         "data_root": data_root,
-        "out": str(run.path),
         **{f"ray.{key}": value for key, value in (ray or {}).items()},
     }
     asked = {key: value for key, value in changes.items() if value is not None}
-    run.check_storage(values, storage)
-    values = within_reach(values, asked, run.sweep)
-    sweep = Sweep.from_dict(values, asked, where=str(run.sweep))
-    check_used(sweep.executor, ray or (), fetches=True)
-    return search(sweep, observer=observer)
+    try:
+        kept = within_reach(values, asked, run.sweep, allow)
+        run.check_storage(values, storage)
+        asked["out"] = str(run.path)
+        sweep = Sweep.from_dict(kept, asked, where=str(run.sweep))
+        check_used(sweep.executor, ray or (), fetches=True)
+        return search(sweep, observer=observer)
+    except Unnamed as error:
+        command = resume_command(run.path, changes, allow, error.flags)
+        raise Unnamed(error.run, error.found, error.flags, command) from None
 
 
 def report(
@@ -180,6 +185,16 @@ def report(
 
 def _allowed(run: RunFolder, values: Mapping[str, Any], allow: Iterable[str]) -> bool:
     return set(own_code(values, run.sweep)) <= set(allow)
+
+
+def how_to_resume(run: Path, sweep: Sweep) -> str:
+    """Return the command line that goes on with a sweep, with what has to be named again."""
+    given: dict[str, Any] = {"storage": sweep.storage}
+    if sweep.executor == "ray":
+        address = sweep.ray.address
+        given["ray.address"] = None if address == "auto" else address
+        given["ray.storage_path"] = sweep.ray.storage_path or None
+    return resume_command(run, given, own_code(sweep.to_dict(), run))
 
 
 def default_folder(sweep: Sweep) -> Path:

@@ -1,18 +1,21 @@
 """Runs made by somebody else: nothing they name is imported, connected to, or written through."""
 
 import os
+import shlex
 import sqlite3
 from types import SimpleNamespace
 
 import pytest
 
 from autocompress import yamlio
+from autocompress.cli import main
 from autocompress.config import Sweep
-from autocompress.consent import may_fetch, own_code, read_sweep, within_reach
+from autocompress.consent import Unnamed, may_fetch, own_code, read_sweep, within_reach
 from autocompress.errors import RunError
 from autocompress.explore.study import Study
+from autocompress.going_on import resume_command
 from autocompress.runs import RunFolder
-from autocompress.sweep import report, resume, search
+from autocompress.sweep import how_to_resume, report, resume, search
 from autocompress.testing.executors import toy_context
 
 PRUNE = {"scheme": "prune", "density": {"low": 0.1, "high": 0.9}}
@@ -92,6 +95,52 @@ def test_what_the_user_names_again_is(theirs, tmp_path, monkeypatch):
     assert asked[-1].ray.address == "auto"
 
 
+def test_one_error_says_the_whole_command_line_which_then_goes_on(theirs, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("autocompress.sweep.search", lambda sweep, **k: asked.append(sweep))
+    monkeypatch.setattr("autocompress.cli.resume.end", lambda study: None)
+    there = {"address": "mine:1", "storage_path": "/a b/far", "gpus_per_trial": 0.5}
+    database = "postgresql://u@host/x"
+    theirs(model="theirs:make", executor="ray", ray=there, storage=database)
+    with pytest.raises(SystemExit):
+        main(["resume", "run", "--trials", "9", "--gpus-per-trial", "1"])
+    told = " ".join(capsys.readouterr().err.split())
+    command = told.partition("go on with: ")[2]
+    assert command == (
+        "autocompress resume run --trials 9 --gpus-per-trial 1.0 --allow theirs:make "
+        f"--storage {database} --address mine:1 --storage-path '/a b/far'"
+    )
+    assert not asked
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(command)[1:])
+    assert ended.value.code in (None, 0)
+    (sweep,) = asked
+    assert (sweep.ray.address, sweep.ray.storage_path) == ("mine:1", "/a b/far")
+    assert (sweep.storage, sweep.trials, sweep.ray.gpus_per_trial) == (database, 9, 1)
+    assert resume_command(sweep.out, {}) == "autocompress resume run"
+    assert how_to_resume(sweep.out, sweep).split(" --", 1)[1] == (
+        f"allow theirs:make --storage {database} --address mine:1 --storage-path '/a b/far'"
+    )
+
+
+def test_a_storage_that_only_the_study_names_is_in_the_command_line_too(theirs, monkeypatch):
+    def search(sweep, **more):
+        may_fetch({"uri": "/far", "name": "run-1"}, sweep.ray.storage_path, sweep.out)
+
+    monkeypatch.setattr("autocompress.sweep.search", search)
+    words = "resume run --executor local --storage-path /far$"
+    with pytest.raises(Unnamed, match=words):
+        resume(theirs().name, executor="local", ray={"storage_path": "/other"})
+
+
+def test_a_password_is_asked_for_and_not_told(theirs):
+    with pytest.raises(Unnamed, match=r"with the password in place of \*\*\*"):
+        resume(theirs(storage="postgresql://u:***@host/x"))
+    command = resume_command(theirs(), {"storage": "postgresql://u:secret@host/x"})
+    assert "secret" not in command
+    assert "'postgresql://u:***@host/x'" in command
+
+
 def test_a_runs_file_given_to_search_counts_as_the_runs(theirs, tmp_path):
     file = theirs(model="theirs:make") / "sweep.yaml"
     with pytest.raises(RunError, match="--allow theirs:make"):
@@ -124,7 +173,7 @@ def test_a_strange_ray_section_is_dropped(tmp_path):
         ({"uri": "s3://x", "name": "run-1"}, "s3://x", True),
         ({"uri": "s3://x", "name": "run-1"}, "", False),
         ({"uri": "s3://x", "name": "run-1"}, None, "states of interrupted trials may be in s3://x"),
-        ({"uri": "s3://x", "name": "run-1"}, "s3://y", "--storage-path s3://x; to do without"),
+        ({"uri": "s3://x", "name": "run-1"}, "s3://y", "to do without.*add --storage-path s3://x"),
         ({"uri": os.path.abspath("far"), "name": "run-1"}, "far", True),
         ({"uri": "s3://x", "name": "../../home"}, "s3://x", "none of ours"),
         ({"uri": "s3://x", "name": ".."}, "s3://x", "none of ours"),

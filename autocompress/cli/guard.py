@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -24,6 +23,8 @@ _UNWIND = 3.0
 """Seconds that stopping may take before the process is ended as it is."""
 
 _debug = False
+_listening = False
+_masks = threading.local()
 
 
 @contextmanager
@@ -68,19 +69,19 @@ def tell_warning(
 
 
 @contextmanager
-def interruptible(out: Path, begun: Callable[[], bool]) -> Iterator[None]:
+def interruptible(command: str, begun: Callable[[], bool]) -> Iterator[None]:
     """Turn Ctrl-C, or a plain ``kill``, into a word on how to go on, and exit code 130.
 
     What does not stop within three seconds is left as it is, and at the second Ctrl-C so is
     everything: a run can be killed at any moment, and workers end with their driver.
 
     Args:
-        out: The run's folder.
+        command: The command line that goes on.
         begun: Whether there is something to resume.
     """
 
     def tell() -> None:
-        how = f"go on with: autocompress resume {out}" if begun() else "nothing was begun"
+        how = f"go on with: {command}" if begun() else "nothing was begun"
         os.write(2, f"\ninterrupted; {how}\n".encode())  # may be called in the midst of a print
 
     interrupts = _Interrupts(tell)
@@ -124,14 +125,17 @@ class _Interrupts:
     @contextmanager
     def _watched(self, numbers: bytes) -> Iterator[None]:
         """Have a thread hear of signals."""
+        global _listening
         mouth, ear = socket.socketpair()
         mouth.setblocking(False)
         thread = threading.Thread(target=self._watch, args=(ear, numbers), daemon=True)
         thread.start()
         before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+        _listening = True
         try:
             yield
         finally:
+            _listening = False
             signal.set_wakeup_fd(before)
             mouth.shutdown(socket.SHUT_RDWR)  # forked children may hold it open
             thread.join()
@@ -173,9 +177,32 @@ class _Interrupts:
             os._exit(130)
 
 
-def _deaf() -> None:
-    signal.set_wakeup_fd(-1)
+def _before_fork() -> None:
+    """Hold signals back: what a child is told before it is ready, its parent would hear of."""
+    if _listening:
+        _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # alone: a handler may raise
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
+def _after_fork() -> None:
+    before, _masks.before = getattr(_masks, "before", None), None
+    if before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _after_fork_in_child() -> None:
+    """Leave the parent's socket and its way to stop to the parent."""
+    global _listening
+    if _listening:
+        _listening = False
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_deaf)  # what a child is told is not for its parent
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+    )

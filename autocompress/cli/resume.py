@@ -60,6 +60,7 @@ def resume(
     * autocompress resume runs/mnist --trials 200
     * autocompress resume runs/mnist --executor ray --address auto --gpus-per-trial 0.25
     """
+    from autocompress.going_on import resume_command
     from autocompress.sweep import resume as go_on
 
     cluster = {
@@ -69,7 +70,13 @@ def resume(
         "max_concurrent": max_concurrent,
         "storage_path": storage_path,
     }
-    with interruptible(run, lambda: True):
+    again = {
+        "executor": executor,
+        "ray.address": address,
+        "ray.storage_path": storage_path,
+        "storage": storage,
+    }
+    with interruptible(resume_command(run, again, allow or ()), lambda: True):
         study = go_on(
             run,
             trials=trials,

@@ -186,7 +186,7 @@ def search(
     from autocompress.config import Sweep
     from autocompress.consent import read_sweep
     from autocompress.executors.ray.settings import check_used
-    from autocompress.sweep import default_folder
+    from autocompress.sweep import default_folder, how_to_resume
     from autocompress.sweep import search as run
 
     values = {} if file is None else read_sweep(file, changes, allow or ())
@@ -194,5 +194,6 @@ def search(
     check_used(sweep.executor, [k.removeprefix("ray.") for k in changes if k.startswith("ray.")])
     folder = sweep.out or default_folder(sweep)
     sweep = sweep.model_copy(update={"out": folder})
-    with interruptible(folder, lambda: (folder / "sweep.yaml").exists()):
+    command = how_to_resume(folder, sweep)
+    with interruptible(command, lambda: (folder / "sweep.yaml").exists()):
         end(run(sweep, observer=observer(quiet)))

@@ -71,7 +71,7 @@ def drive(sweep, pipe):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     code = 1
     try:
-        with interruptible(sweep.out, lambda: True):
+        with interruptible("", lambda: True):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             search(sweep, observer=Beats(pipe))
         code = 0

@@ -1,5 +1,6 @@
 """Ctrl-C: stops soon, whatever is going on, and the second one at once."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,13 +10,20 @@ import pytest
 
 # what is slow to stop, and does not want to
 SCRIPT = """
-import hashlib, sys, time
-from pathlib import Path
+import hashlib, os, signal, sys, time
 import typer
 from autocompress.cli.guard import interruptible
 
 def deep():
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a minute and more, and no handler runs in it
+
+def fork():
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+        os.kill(child, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 def slow():
     end = time.monotonic() + 60
@@ -26,8 +34,10 @@ def slow():
             pass
 
 try:
-    with interruptible(Path("runs/x"), lambda: sys.argv[1] == "begun"):
+    with interruptible("autocompress resume runs/x", lambda: sys.argv[1] == "begun"):
         try:
+            if sys.argv[2] == "forks":
+                fork()
             print("on", flush=True)
             deep() if sys.argv[2] == "deep" else time.sleep(60)
         finally:
@@ -58,6 +68,14 @@ def test_the_first_one_says_how_to_go_on(number):
     assert process.communicate(timeout=30)[1] == (
         "\ninterrupted; go on with: autocompress resume runs/x\n"
     )
+    assert process.returncode == 130
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_what_children_are_told_is_not_for_their_parent():
+    process = start("begun", "forks")  # ends at the second signal that it hears
+    process.send_signal(signal.SIGINT)
+    assert "go on with" in process.communicate(timeout=30)[1]
     assert process.returncode == 130
 
 

@@ -61,7 +61,9 @@ def test_trials_that_fall_behind_are_pruned_and_keep_what_is_known_of_them(toy, 
         assert 3 <= len(pruned) < len(records)
         for record in pruned:
             assert {"accuracy", "loss", "bytes", "flops"} <= set(record.metrics)
-            assert record.message == f"stopped after L-C step {len(record.course) - 1}"
+            step = len(record.course) - 1
+            where = f"L-C step {step}" if step else "direct compression"
+            assert record.message == f"stopped after {where}"
             assert len(record.course) - 1 < record.candidate["recipe"]["mu"]["steps"]
         complete = [r for r in records if r.status is Status.COMPLETE]
         assert all(len(r.course) - 1 <= r.candidate["recipe"]["mu"]["steps"] for r in complete)

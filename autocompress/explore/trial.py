@@ -297,7 +297,9 @@ class _Trial:
                 Status.DIVERGED, f"loss or weights became NaN or infinite in L-C step {step}"
             )
         if compressed.status == "stopped":
-            message = f"stopped after L-C step {self.steps[-1].step}"
+            step = self.steps[-1].step
+            where = f"L-C step {step}" if step else "direct compression"
+            message = f"stopped after {where}"
             metrics = self.context.measure(cheap(self.job.metrics), compressed)
             return self.result(Status.PRUNED, message, metrics)
         metrics = self.context.measure(self.job.metrics, compressed)

@@ -77,7 +77,7 @@ class Repeater:
             self.observer.phase(f"repeating: {self._total} runs under other seeds")
         with remembered() as check_interrupt:
             self._fill()
-            while self._running:
+            while self._running or self._missing:  # a worker may be free only after a while
                 check_interrupt()
                 for event in self.executor.poll(0.25):
                     if isinstance(event, DoneEvent):

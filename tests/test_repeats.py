@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from autocompress.config import Sweep
+from autocompress.executors import DoneEvent
+from autocompress.executors.serial import SerialExecutor
 from autocompress.explore.record import Status
 from autocompress.storage import checkpoint
 from autocompress.sweep import search
@@ -50,6 +52,26 @@ def test_members_run_under_other_seeds_and_never_become_trials(toy, tmp_path):
     report = tmp_path / "run" / "report"
     assert "p_nondominated" in (report / "front.csv").read_text()
     assert "P(non-dominated)" in (report / "index.html").read_text()
+
+
+def test_a_worker_that_is_free_only_after_a_while_is_waited_for(toy, tmp_path, monkeypatch):
+    class Late(SerialExecutor):
+        ended = False
+
+        @property
+        def capacity(self):
+            return 0 if self.ended else super().capacity
+
+        def poll(self, timeout):
+            events = super().poll(timeout)
+            self.ended = any(isinstance(event, DoneEvent) for event in events)
+            return events
+
+    monkeypatch.setattr("autocompress.session.SerialExecutor", Late)
+    study = search(Sweep(**toy, repeats=3, out=tmp_path))
+    assert len(study.records()) == 4
+    assert {record.number for record in study.front()} <= set(study.repeats())
+    assert {len(runs) for runs in study.repeats().values()} == {2}
 
 
 def test_only_what_is_missing_is_run(toy, tmp_path):

@@ -128,7 +128,7 @@ def rules() -> dict[str, Make]:
     for eta in (2, 3, 4):
         for grace in (0, 0.1, 0.25, 0.5):
             found[f"eta {eta}, grace {grace}"] = halver(eta=eta, grace=grace)
-    for optimism in (0, 0.5, 1.5):
+    for optimism in (0, 0.25, 1):
         found[f"optimism {optimism}"] = halver(optimism=optimism)
     for rungs in (2, 4, 9):
         found[f"{rungs} rungs"] = halver(rungs=rungs)

@@ -64,7 +64,7 @@ class Halving(Settings):
 
     eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 4.0
     grace: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    optimism: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    optimism: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     rungs: PositiveInt = 5
     brackets: PositiveInt = 1
 

@@ -83,10 +83,12 @@ def row_of(record: TrialRecord) -> Row:
 
 def smallest(rows: Sequence[Row], bound: float) -> float:
     """Return the bytes of the smallest trial that reaches the bound; infinite if none does."""
-    reached = [
-        row["bytes"] for row in rows if row["status"] == "complete" and row["accuracy"] >= bound
-    ]
-    return min(reached, default=math.inf)
+    return min((row["bytes"] for row in reached(rows, bound)), default=math.inf)
+
+
+def reached(rows: Sequence[Row], bound: float) -> list[Row]:
+    """Return the trials that reach the bound."""
+    return [row for row in rows if row["status"] == "complete" and row["accuracy"] >= bound]
 
 
 def known(size: float) -> float | None:
@@ -102,8 +104,7 @@ def confirmed(rows: Sequence[Row], bound: float, retrained: Callable[[Row], floa
         bound: The accuracy to reach.
         retrained: Tells a trial's mean accuracy under other seeds.
     """
-    reached = [row for row in rows if row["status"] == "complete" and row["accuracy"] >= bound]
-    ordered = sorted(reached, key=lambda row: float(row["bytes"]))
+    ordered = sorted(reached(rows, bound), key=lambda row: float(row["bytes"]))
     return next((row["bytes"] for row in ordered if retrained(row) >= bound), math.inf)
 
 
@@ -157,7 +158,7 @@ def contest(task: SearchTask, seed: int, trials: int, root: str, work: Path) -> 
     few, many = smallest(ours[:FEW], bound), smallest(ours, bound)
     retrained = Retrainer(TrialContext(model, data), seed)
     sure = [confirmed(rows, bound, retrained) for rows in (ours[:FEW], ours)]
-    found = {row["bytes"]: row["number"] for row in reversed(ours)}
+    found = {row["bytes"]: row["number"] for row in reversed(reached(ours, bound))}
     needed = [n for n in range(1, len(ours) + 1) if smallest(ours[:n], bound) <= WITHIN * many]
     return {
         "task": task.name,

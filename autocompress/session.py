@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
-
-import safetensors.torch
-import torch
-from torch import nn
 
 from autocompress import data as datasets
 from autocompress import models
@@ -21,13 +15,10 @@ from autocompress.analysis.onesided import Goal
 from autocompress.api import compress
 from autocompress.compressed import load
 from autocompress.config import Sweep
-from autocompress.consent import may_fetch
 from autocompress.data import Data
 from autocompress.driver import Driver, Enough
 from autocompress.errors import RunError, unknown
 from autocompress.executors import Executor
-from autocompress.executors.local import LocalExecutor
-from autocompress.executors.serial import SerialExecutor
 from autocompress.explore import halving
 from autocompress.explore.claims import claimed
 from autocompress.explore.database import Database, shown
@@ -45,13 +36,14 @@ from autocompress.limits import Limits
 from autocompress.metrics import METRICS, fingerprint
 from autocompress.observer import Observer
 from autocompress.onesided import make_onesided
+from autocompress.places import make_executor, take_home
 from autocompress.plan import Plan
 from autocompress.recipe import Candidate, Direct
+from autocompress.reference import digest_of_model, reference_of
 from autocompress.repeats import Repeater
 from autocompress.runs import RunFolder, open_study
 from autocompress.sensitivity import planning
 from autocompress.sensitivity.table import Sensitivity
-from autocompress.storage import atomic
 
 _ALWAYS = ("accuracy", "loss", "bytes", "ratio", "nonzeros", "params", "flops")
 """Metrics that cost little, so that one can ask for them later without having planned to."""
@@ -110,7 +102,7 @@ class Session:
         """Return what, besides its settings, makes this sweep what it is."""
         digests = {"data_digest": self.data.digest}
         if not isinstance(self.sweep.model, str):
-            digests["model_digest"] = _digest(self.model)
+            digests["model_digest"] = digest_of_model(self.model)
         if self.sweep.storage is not None:
             digests["study"] = self.run.study_name()
         return digests
@@ -142,16 +134,9 @@ class Session:
 
     def load_reference(self) -> None:
         """Give the model the reference's weights: the run's own, or trained ones."""
-        name = self.sweep.model
-        path = self.run.reference
-        if path.is_file():
-            _restore(self.model, path)
-            return
-        if isinstance(name, str):
-            self.observer.phase(f"training the reference {name} (or taking it from the cache)")
-            self.model = models.load(name, self.data, progress=self.observer.training)
-        state = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
-        atomic.write_bytes(path, safetensors.torch.save(state))
+        self.model = reference_of(
+            self.sweep.model, self.model, self.data, self.run.reference, self.observer
+        )
 
     def study(self) -> Study:
         """Open the run's study, or create it."""
@@ -210,57 +195,14 @@ class Session:
 
     def executor(self, study: Study | None = None) -> Executor:
         """Return where trials run; on a cluster only those of a study."""
-        sweep = self.sweep
-        if sweep.executor == "ray" and study is not None:
-            return self.ray_executor(study)
-        if sweep.jobs == 0:
-            return SerialExecutor(self.context)
-        return LocalExecutor(
-            self.context,
-            workers=sweep.jobs,
-            threads=sweep.threads,
-            timeout=sweep.timeout,
-            waits=sweep.halving is not None,
-        )
-
-    def ray_executor(self, study: Study) -> Executor:
-        """Return a Ray cluster to run trials on."""
-        from autocompress.executors.ray.make import make_executor
-
-        sweep = self.sweep
-        address = sweep.ray.address
-        self.observer.phase(f"connecting to Ray at {address}" if address else "starting Ray")
-        return make_executor(
-            self.context,
-            study,
-            sweep.ray.model_copy(update={"storage_path": sweep.ray.storage_path or None}),
-            jobs=sweep.jobs,
-            threads=sweep.threads,
-            timeout=sweep.timeout,
-            waits=sweep.halving is not None,
-        )
-
-    def take_home(self, study: Study) -> None:
-        """Fetch what trials that were interrupted on a cluster left in its storage.
-
-        Raises:
-            RunError: the study names a storage, and the user does not.
-        """
-        note = study.note("storage")
-        if may_fetch(note, self.sweep.ray.storage_path, self.run.path):
-            from autocompress.executors.ray.make import take_home
-
-            self.observer.phase("fetching the states of interrupted trials")
-            take_home(study)
-        if note is not None:
-            study.set_note("storage", None)  # it is all here, until trials go through one again
+        return make_executor(self.sweep, self.context, study, self.observer.phase)
 
     def drive(self, study: Study) -> None:
         """Run the trials."""
         study.excess = self.limits.excess
         study.proposer = self.proposer(study)
         enough = self.prepare_target(study)
-        self.take_home(study)
+        take_home(self.sweep, self.run, study, self.observer.phase)
         with self.executor(study) as executor:
             driver = Driver(
                 study,
@@ -365,20 +307,3 @@ class Session:
             raise RunError(f"trial {record.number} left no model")
         compressed = load(self.run.path / record.folder / MODEL, self.model)
         return compressed.evaluate(self.data.test).accuracy
-
-
-def _digest(model: nn.Module) -> str:
-    sha = hashlib.sha256(repr(model).encode())
-    for name, value in model.state_dict().items():
-        sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        sha.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
-    return sha.hexdigest()[:16]
-
-
-def _restore(model: nn.Module, path: Path) -> None:
-    try:
-        model.load_state_dict(safetensors.torch.load_file(path))
-    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
-        text = str(error).splitlines()[0]
-        raise RunError(f"{path}: the run's reference model cannot be loaded: {text}") from error

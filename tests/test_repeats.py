@@ -67,7 +67,7 @@ def test_a_worker_that_is_free_only_after_a_while_is_waited_for(toy, tmp_path, m
             self.ended = any(isinstance(event, DoneEvent) for event in events)
             return events
 
-    monkeypatch.setattr("autocompress.session.SerialExecutor", Late)
+    monkeypatch.setattr("autocompress.places.SerialExecutor", Late)
     study = search(Sweep(**toy, repeats=3, out=tmp_path))
     assert len(study.records()) == 4
     assert {record.number for record in study.front()} <= set(study.repeats())

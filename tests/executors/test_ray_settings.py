@@ -87,8 +87,46 @@ def test_a_head_that_is_gone_is_told_soon(monkeypatch):
         head = Head(address)
         head.check(now=True)
         assert not head.lost
-    with pytest.raises(ExecutorError, match=f"{address} is gone: .*autocompress resume"):
+    with pytest.raises(ExecutorError, match=f"{address} is gone, .*autocompress resume"):
         head.check(now=True)
     assert head.lost
     with pytest.raises(ExecutorError):
         head.check()
+
+
+def greeting(server, count):
+    """Greet those who connect, as a head does; return the lines."""
+    lines = []
+    for _ in range(count):
+        lines.append(server.accept()[0])
+        lines[-1].sendall(b"settings")
+    return lines
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Have every look dial anew, and none wait."""
+    monkeypatch.setattr("autocompress.executors.ray.head._EVERY", 0.01)
+    monkeypatch.setattr("autocompress.executors.ray.head._HELD", 0.0)
+
+
+def test_a_head_that_was_started_again_is_another_one(looks):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head = Head(f"127.0.0.1:{server.getsockname()[1]}")
+        head.check(now=True)
+        head.check(now=True)
+        for line in greeting(server, 2):  # the process ends, and another listens at its port
+            line.close()
+        with pytest.raises(ExecutorError, match="is gone, or was started again"):
+            head.check(now=True)
+    assert head.lost
+
+
+def test_a_head_that_hangs_up_on_the_silent_is_no_other_one(looks):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head = Head(f"127.0.0.1:{server.getsockname()[1]}")
+        for _ in range(5):
+            head.check(now=True)
+            greeting(server, 1)[0].close()
+        assert not head.lost
+        head.close()

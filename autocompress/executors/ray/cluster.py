@@ -131,6 +131,7 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, or stop the one that was started for us."""
+        self._head.close()
         if self._ours:
             self._ours = False
             with contextlib.suppress(Exception):  # a cluster that is gone already

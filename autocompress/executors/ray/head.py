@@ -9,6 +9,8 @@ from autocompress.errors import ExecutorError
 
 _EVERY = 1.0
 """Seconds between two looks."""
+_HELD = 5.0
+"""Seconds that a connection is held; a head hangs up on those that are silent for much longer."""
 _REFUSED = 3
 """How often in a row nobody must listen there."""
 _SILENT = 30.0
@@ -16,10 +18,12 @@ _SILENT = 30.0
 
 
 class Head:
-    """Connects to the head's port, and hangs up.
+    """Holds a connection to the head's port, and looks whether it lasts.
 
     Ray itself waits a minute for a head that is gone, and then ends the process without a word to
-    it. And a head that was started again knows nothing of this sweep.
+    it. A head that was started again, at the same port, knows nothing of this sweep: so it is the
+    connection that counts, which ends with the process at its other end, and not that somebody
+    listens.
 
     Args:
         address: Its ``HOST:PORT``.
@@ -36,6 +40,9 @@ class Head:
         self._looked = time.monotonic()
         self._silent: float | None = None
         self._refused = 0
+        self._line: socket.socket | None = None
+        self._since = 0.0
+        self._lasting = False  # whether a connection was ever held so long
 
     def check(self, *, now: bool = False) -> None:
         """Look whether it is there, at most once a second unless it is to be known now.
@@ -50,16 +57,26 @@ class Head:
         while not self._look() and now:
             time.sleep(_EVERY)
 
+    def close(self) -> None:
+        """Hang up."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
     def _look(self) -> bool:
         """Return whether it answers."""
         try:
-            socket.create_connection(self._place, timeout=_EVERY).close()
+            if self._line is not None and self._ended(self._line):
+                self.close()
+                if self._lasting:
+                    raise self._gone()
+            if self._line is None or time.monotonic() - self._since > _HELD:
+                self._dial()
         except OSError as error:
             self._refused += isinstance(error, ConnectionRefusedError)
             self._silent = self._silent or time.monotonic()
             if self._refused >= _REFUSED or time.monotonic() - self._silent > _SILENT:
-                self.lost = True
-                raise self._error() from None
+                raise self._gone() from None
             return False
         else:
             self._refused, self._silent = 0, None
@@ -67,9 +84,33 @@ class Head:
         finally:
             self._looked = time.monotonic()
 
+    def _dial(self) -> None:
+        """Connect, and only then hang up on the connection there was."""
+        line = socket.create_connection(self._place, timeout=_EVERY)
+        line.setblocking(False)
+        self._lasting = self._lasting or self._line is not None
+        self.close()
+        self._line, self._since = line, time.monotonic()
+
+    def _ended(self, line: socket.socket) -> bool:
+        """Whether the other end has hung up."""
+        try:
+            while line.recv(4096):  # a greeting; nothing is said in return
+                pass
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def _gone(self) -> ExecutorError:
+        self.lost = True
+        self.close()
+        return self._error()
+
     def _error(self) -> ExecutorError:
         return ExecutorError(
-            f"the head of the Ray cluster at {self._address} is gone: start the cluster again; "
-            f"'autocompress resume RUN --executor ray --address HOST:PORT' goes on from here, "
-            f"'--executor local' does so without a cluster"
+            f"the head of the Ray cluster at {self._address} is gone, or was started again: once "
+            f"there is a cluster, 'autocompress resume RUN --executor ray --address HOST:PORT' "
+            f"goes on from here; '--executor local' does so without one"
         )

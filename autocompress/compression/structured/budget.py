@@ -6,6 +6,7 @@ channels are tied and survive together. At least one group of each row survives.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -119,7 +120,8 @@ def select(
     )
 
 
-def contested(sizes: Sequence[int], density: float) -> int | None:
+@functools.lru_cache(maxsize=64)
+def contested(sizes: tuple[int, ...], density: float) -> int | None:
     """Return how many groups survive jointly, None where that says which."""
     if fixed_counts(sizes, density, joint=True, align=1) is not None:
         return None

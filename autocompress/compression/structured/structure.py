@@ -22,7 +22,8 @@ from autocompress.compression.base import (
 from autocompress.compression.dense import Dense, DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, held, integers
 from autocompress.compression.pruning.prune import check_density
-from autocompress.compression.structured import budget, energies, grouping
+from autocompress.compression.structured import budget, grouping, outputs
+from autocompress.compression.structured.channels import layout
 from autocompress.compression.structured.rows import (
     OUTSIDE,
     Row,
@@ -121,30 +122,33 @@ class StructurePrune(Compression):
         weighting: Weighting | None = None,
     ) -> StructureCode:
         del mu, previous
-        shapes = shapes_of(weights)
+        shapes, norms = shapes_of(weights), diagonals(self.name, weighting, weights)
+        at_once = self._at_once(weights, shapes) if norms is None else None
+        if at_once is not None:
+            return at_once
         rows = self._rows(shapes)
-        kept = self._select(weights, diagonals(self.name, weighting, weights), rows)
+        kept = self._select(weights, norms, rows)
         survivors = {leader: k for row, k in zip(rows, kept, strict=True) for leader in row.leaders}
         leading = tuple(survivors[position] for position in sorted(survivors))
         flat, cut = gathered(weights, shapes, leading, self._axis, self.biases)
         inner = DenseCode(flat, cut, flat.dtype)
         return StructureCode(leading, inner, shapes, self._axis, self.biases)
 
+    def _at_once(self, weights: Tensors, shapes: Shapes) -> StructureCode | None:
+        """Return the answer where it is easily had; see :mod:`.outputs`."""
+        exact = self.scope == "joint" and self.align == 1 and self.norm == "l2" and self.structured
+        if not exact or not weights:
+            return None
+        places = layout(shapes, self.ties, self.biases)
+        count = budget.contested(places.sizes, self.density)
+        return outputs.prune(weights, shapes, places, count, self.biases) if count else None
+
     def _select(
         self, weights: Tensors, norms: Tensors | None, rows: Sequence[Row]
     ) -> tuple[Tensor, ...]:
         """Return the survivors of each row."""
-        joint = self.scope == "joint"
-        plain = joint and self.align == 1 and self.norm == "l2" and self.structured
-        if plain and norms is None:
-            count = budget.contested([row.size for row in rows], self.density)
-            found = count and energies.strongest(weights, [row.members for row in rows], count)
-            if found:
-                for position in (p for row in rows for p in row.whole):
-                    require_finite(weights[position])
-                return found
         scores = [self._scores(weights, norms, row) for row in rows]
-        return budget.select(scores, self.density, joint=joint, align=self.align)
+        return budget.select(scores, self.density, joint=self.scope == "joint", align=self.align)
 
     def _scores(self, weights: Tensors, norms: Tensors | None, row: Row) -> Tensor:
         """Return the score of every group of a row of tied layers."""

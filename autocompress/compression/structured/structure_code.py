@@ -105,27 +105,8 @@ def gathered(
     weights: Tensors, shapes: Shapes, kept: Sequence[Tensor], axis: int, biases: bool
 ) -> tuple[Tensor, Shapes]:
     """Return what :func:`sliced` does as one vector, and its shapes."""
-    dtype = weights[0].dtype
-    if axis or not all(fast(w) and w.dtype == dtype for w in weights):
-        slices = sliced(weights, shapes, kept, axis, biases)
-        return torch.cat([s.reshape(-1) for s in slices]), shapes_of(slices)
-    # straight into place, without a copy of each
-    parts = [
-        (w, k, shape if k is None else (k.numel(), *shape[1:]))
-        for w, k, shape in zip(weights, followed(shapes, kept, axis, biases), shapes, strict=True)
-    ]
-    found = tuple(shape for _, _, shape in parts)
-    flat = np.empty(total_numel(found), weights[0].numpy().dtype)
-    start = 0
-    for weight, index, shape in parts:
-        end = start + numel(shape)
-        if index is None:
-            flat[start:end] = weight.numpy().reshape(-1)
-        else:
-            # all are within: nothing to clip, and nothing to buffer in case one is not
-            weight.numpy().take(index.numpy(), 0, flat[start:end].reshape(shape), "clip")
-        start = end
-    return torch.from_numpy(flat), found
+    slices = sliced(weights, shapes, kept, axis, biases)
+    return torch.cat([s.reshape(-1) for s in slices]), shapes_of(slices)
 
 
 @final
@@ -159,6 +140,9 @@ class StructureCode(InnerCode):
         )
 
     def decode(self) -> Tensors:
+        ready = self.given()
+        if ready is not None:
+            return ready
         inner = self.inner
         plain = isinstance(inner, DenseCode) and inner.dtype in _NUMPY and fast(inner.flat)
         if isinstance(inner, DenseCode) and plain and self.axis == 0:

@@ -53,7 +53,8 @@ def strongest(flat: Vector, layout: Layout, count: int) -> Mask | None:
     ordered = np.sort(scores)
     below, limit = ordered[scores.size - count - 1 : scores.size - count + 1].tolist()
     if below < limit * (1 - band) and _LEAST <= limit <= least:
-        return scores >= limit  # told, and some of every row
+        kept: Mask = scores >= limit  # told, and some of every row
+        return kept
     return _closely(flat, layout, scores.astype(np.float64), count, band)
 
 

@@ -14,6 +14,10 @@ from torch import nn
 from autocompress import data as ac_data
 from autocompress import models as ac_models
 from autocompress.data import Data
+from autocompress.report import build as report
+
+_render = report.render
+_PICTURES = ("png", "pdf", "svg")
 
 # a busy machine is slow, not wrong
 settings.register_profile("patient", deadline=None)
@@ -31,6 +35,20 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["AUTOCOMPRESS_CACHE"]
     else:
         os.environ["AUTOCOMPRESS_CACHE"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_pictures() -> Iterator[None]:
+    """Write stubs in place of a report's pictures, which take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "render", lambda figure: {k: k.encode() for k in _PICTURES})
+        yield
+
+
+@pytest.fixture
+def real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures as they are, for tests that ask for them."""
+    monkeypatch.setattr(report, "render", _render)
 
 
 @pytest.fixture(scope="session")

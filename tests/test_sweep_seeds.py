@@ -19,13 +19,6 @@ def plan(density):
     return ac.Plan([ac.Task(n, f"{n}.weight", ac.Prune(density)) for n in ("0", "2")])
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """Write stubs in place of pictures, which take seconds."""
-    stubs = {kind: kind.encode() for kind in ("png", "pdf", "svg")}
-    monkeypatch.setattr("autocompress.report.build.render", lambda figure: stubs)
-
-
 @pytest.fixture
 def toy():
     context = toy_context()

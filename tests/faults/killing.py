@@ -1,13 +1,13 @@
 """A sweep whose processes are killed at random moments; run as a program by the tests.
 
-The program forks the drivers, so that nothing is imported again after a kill; workers are forked
-from the drivers. Moments are drawn in events of the sweep and in seconds, so that they fall
-everywhere, however busy the machine is.
+The program runs a sweep itself, into OUT's neighbour "left", and then forks the drivers, so that
+nothing is imported again after a kill; workers are forked from the drivers. Moments are drawn in
+events of the sweep and in seconds, so that they fall everywhere, however busy the machine is.
 
     python killing.py WHOM OUT SEED MOMENTS TRIALS STEPS
 
-WHOM is worker, driver, both, any, serial (a driver without workers), nobody, or interrupt: then the
-driver hears SIGINT, every third time twice.
+WHOM is worker, driver, both, any, serial (a driver without workers; "left" is then the whole sweep)
+or interrupt: then the driver hears SIGINT, every third time twice.
 """
 
 import contextlib
@@ -67,7 +67,6 @@ def drive(sweep, pipe):
     """Be a driver, in a process of its own."""
     os.register_at_fork(after_in_child=let_go_of_the_lock)
     slot.WorkerContext = lambda threads: multiprocessing.get_context("fork")
-    sweeps._report = lambda *a: SimpleNamespace(problems=(), index="")  # plots take seconds
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     code = 1
     try:
@@ -176,12 +175,15 @@ def interrupt(victim, twice):
 
 def main(whom, out, seed, moments, trials, steps):
     torch.set_num_threads(1)
+    sweeps._report = lambda *a: SimpleNamespace(problems=(), index="")  # plots take seconds
+    left = Path(out).with_name("left")
+    search(settings(left, 0, trials if whom == "serial" else 1, steps)).close()
     lottery = random.Random(seed)
-    sweep = settings(out, 0 if whom in ("nobody", "serial") else 2, trials, steps)
+    sweep = settings(out, 0 if whom == "serial" else 2, trials, steps)
     kills, codes, kept, took = {"driver": 0, "worker": 0}, [], {}, []
     victim = Victim(sweep)
     done = False
-    for _ in range(moments if whom != "nobody" else 0):
+    for _ in range(moments):
         done = victim.wait(lottery.randint(0, 9)) or victim.ended(lottery.uniform(0, 0.05))
         if done:
             break

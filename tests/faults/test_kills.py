@@ -58,7 +58,6 @@ def values(records):
 def test_a_serial_sweep_killed_again_and_again_equals_one_left_alone(tmp_path):
     told = sweep("serial", tmp_path / "killed", seed=1, moments=6)
     assert told["kills"]["driver"] >= 1
-    sweep("nobody", tmp_path / "left")
     killed, left = check(tmp_path / "killed", 5), check(tmp_path / "left", 5)
     assert values(killed) == values(left)
 
@@ -80,7 +79,6 @@ def interrupted(told, moments):
 
 
 def test_ctrl_c_again_and_again_and_nothing_is_lost(tmp_path):
-    # forks may swallow an interrupt, which then counts after four seconds: there is work for longer
     interrupted(sweep("interrupt", tmp_path / "run", seed=3, moments=3, trials=12), 3)
     check(tmp_path / "run", 12)
 
@@ -100,5 +98,4 @@ def test_fifty_moments(tmp_path, whom, seed):
     assert sum(told["kills"].values()) >= 20
     records = check(tmp_path / "run", 20)
     if whom == "serial":
-        sweep("nobody", tmp_path / "left", trials=20)
         assert values(records) == values(check(tmp_path / "left", 20))

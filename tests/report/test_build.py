@@ -13,19 +13,6 @@ from autocompress.report.build import build_report
 from tests.report.fake import ONE, THREE, TWO, FakeStudy, make_records, make_study
 
 
-@pytest.fixture(autouse=True)
-def quick_pictures(request, monkeypatch):
-    """Write stubs in place of pictures, whose fonts take seconds, unless a test wants them."""
-    if "real_pictures" not in request.fixturenames:
-        stubs = {kind: kind.encode() for kind in ("png", "pdf", "svg")}
-        monkeypatch.setattr("autocompress.report.build.render", lambda figure: stubs)
-
-
-@pytest.fixture
-def real_pictures():
-    """Ask for pictures as they are."""
-
-
 def accuracy_of(record):
     return record.metrics["accuracy"] - 0.004
 

@@ -175,8 +175,8 @@ def contest(task: SearchTask, seed: int, trials: int, root: str, work: Path) -> 
         "confirmed_bytes_after_10": sure[0],
         "confirmed_bytes_after_all": sure[1],
         "confirmed_ratio": sure[0] / sure[1],
-        **{f"bytes_{name}_{FEW}": smallest(runs[name][:FEW], bound) for name in RIVALS},
-        **{f"bytes_{name}_all": smallest(runs[name], bound) for name in RIVALS},
+        **{f"bytes_{name}_{FEW}": known(smallest(runs[name][:FEW], bound)) for name in RIVALS},
+        **{f"bytes_{name}_all": known(smallest(runs[name], bound)) for name in RIVALS},
         "course": [known(smallest(ours[:n], bound)) for n in range(1, len(ours) + 1)],
     }
 
@@ -194,7 +194,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         cells += [f"{row['ratio']:.3f}", str(row["samples_to_within_5_percent"])]
         sure = (row["confirmed_bytes_after_10"], row["confirmed_bytes_after_all"])
         cells += [*(f"{x:,.0f}" for x in sure), f"{row['confirmed_ratio']:.3f}"]
-        lines.append(f"| {' | '.join([*cells, *(f'{x:,.0f}' for x in rivals)])} |")
+        cells += ["none" if size is None else f"{size:,.0f}" for size in rivals]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -10,12 +10,18 @@ end a range of starts, about two clusters long, whatever is known about the posi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from autocompress.compression.codebooks.kmeans_moments import NOISE, Cells, moments
 from autocompress.compression.codebooks.scalars import Floats, Ints
 
+Parts: TypeAlias = tuple[Floats, Floats, Floats]
+
 _ROWS = 256  # ends whose costs are computed together
+_ENDS = 1 << 13  # and whose starts are searched together: stays in cache
 
 
 def most_gain(weight: Floats, mean: Floats, held: int, excess: float) -> float:
@@ -63,7 +69,7 @@ def first_starts(cells: Cells, gain: float, pin: int, *, weighted: bool) -> Ints
     lost = NOISE * weight[-1] if weighted else 0.0
     moved = NOISE * float(np.sum(cells.weight * np.abs(cells.mean - about)))
 
-    def part(start: Ints, end: Ints) -> tuple[Floats, Floats, Floats]:
+    def part(start: Ints, end: Ints) -> Parts:
         """Weight, mean and a bound of the mean's error."""
         own = np.maximum(weight[end] - weight[start] - lost, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -71,12 +77,22 @@ def first_starts(cells: Cells, gain: float, pin: int, *, weighted: bool) -> Ints
             error = (moved + 4.0 * lost * np.abs(mean)) / own
         return own, mean, np.where(own > 4.0 * lost, error, np.inf)
 
-    end = np.maximum(np.arange(size + 1) - 1, 0)
-    low, high = np.full(size + 1, -1), end.copy()
+    found = [
+        _searched(part, np.arange(a, min(a + _ENDS, size + 1)), gain, pin)
+        for a in range(0, size + 1, _ENDS)
+    ]
+    starts: Ints = np.maximum.accumulate(np.concatenate(found))
+    return starts
+
+
+def _searched(part: Callable[[Ints, Ints], Parts], border: Ints, gain: float, pin: int) -> Ints:
+    """Return the first starts for some borders, those next to each other not yet in order."""
+    end = np.maximum(border - 1, 0)
+    low, high = np.full(len(end), -1), end.copy()
     while True:
         open_ = np.flatnonzero(high - low > 1)
         if len(open_) == 0:
-            break
+            return np.maximum(low, 0)
         start, stop = (low + high)[open_] // 2, end[open_]
         middle = (start + stop) // 2
         (w, m, e), (v, n, d) = part(start, middle), part(middle, stop)
@@ -89,7 +105,6 @@ def first_starts(cells: Cells, gain: float, pin: int, *, weighted: bool) -> Ints
             split[second] = (w * np.maximum(np.abs(m) - e, 0.0) ** 2)[second]
         good = split > gain  # never with NaN
         low[open_[good]], high[open_[~good]] = start[good], start[~good]
-    return np.maximum.accumulate(np.maximum(low, 0))
 
 
 class Band:

@@ -16,7 +16,7 @@ from autocompress.compression.codebooks.scalars import Floats, Ints, Mask
 _STRIDE = 8  # ends skipped between two rounds of the monotone search
 _TOP = 32  # ends searched in full in its first round
 _TABLE = 1 << 17  # entries up to which a layer's bounds are tabulated
-_TABLES = 1 << 19  # and those of all layers together
+_TABLES = 1 << 18  # and those of all layers together
 _MOMENTS = 1 << 15  # borders whose layers' moments are computed at once
 _LONG = 450  # starts up to which all of an end's are tried
 

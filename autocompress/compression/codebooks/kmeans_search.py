@@ -16,7 +16,7 @@ from autocompress.compression.codebooks.scalars import Floats, Ints, Mask, Reals
 _FEW = 32  # clusters up to which borders are closest at the best known breakpoints
 _WIDE = 4  # if the windows together hold at most so many times all scalars
 _PARTS = 4  # pieces a cell is split into
-_SINGLES = 100_000  # scalars left in all windows from which all are cells of their own
+_SINGLES = 20_000  # scalars left in all windows from which all are cells of their own
 _NOISE = 64 * float(np.finfo(np.float64).eps)
 
 
@@ -173,14 +173,16 @@ class _Search:
         gained = gain(self.sums, rank, self.pin) - gain(self.sums, self.best, self.pin)
         limit = min(self.upper, self.upper - gained + self.blur) + layers.noise
         live, narrowed = self._close(ahead, layers.backward(pay), limit, path)
+        noise = layers.noise
         best = rank if gained > 0.0 else self.best
         extra = self._borders(live & (saved > 1e-15 * self.upper), best)
+        del layers, cells, first, taken, saved, pay  # memory: more cells come now
         self._insert(best, np.append(extra, full))
         self._consider(full)
         if len(extra) > 0:
             return True
         # all is exact: again only where that is more precise, sums being about nearer points
-        return (narrowed or self.upper < before) and layers.noise > 1e-12 * self.upper
+        return (narrowed or self.upper < before) and noise > 1e-12 * self.upper
 
     def _reach(self, cells: Cells) -> Ints:
         """Return the first start of clusters that end at each border, and narrow the windows."""
@@ -208,6 +210,7 @@ class _Search:
         """
         live, lo, hi = np.zeros(len(self.closed), bool), self.lo.copy(), self.hi.copy()
         for j, behind in rest:
+            del ahead[j + 1 :]  # memory
             good = np.flatnonzero(ahead[j] + behind <= limit) + lo[j]
             if len(good) == 0:  # only rounding can do this
                 good = path[j : j + 1]

@@ -92,7 +92,7 @@ def _searched(part: Callable[[Ints, Ints], Parts], border: Ints, gain: float, pi
     while True:
         open_ = np.flatnonzero(high - low > 1)
         if len(open_) == 0:
-            return np.maximum(low, 0)
+            break
         start, stop = (low + high)[open_] // 2, end[open_]
         middle = (start + stop) // 2
         (w, m, e), (v, n, d) = part(start, middle), part(middle, stop)
@@ -105,6 +105,8 @@ def _searched(part: Callable[[Ints, Ints], Parts], border: Ints, gain: float, pi
             split[second] = (w * np.maximum(np.abs(m) - e, 0.0) ** 2)[second]
         good = split > gain  # never with NaN
         low[open_[good]], high[open_[~good]] = start[good], start[~good]
+    found: Ints = np.maximum(low, 0)
+    return found
 
 
 class Band:

@@ -290,3 +290,18 @@ def test_what_only_a_running_trial_needs_is_removed_once_it_is_recorded(start, t
     driver, _ = start(executor=Fake(result), total=3)
     driver.run()
     assert not list(tmp_path.rglob("state.safetensors"))
+
+
+def test_what_a_driver_that_was_killed_left_of_a_recorded_trial_is_removed(start, tmp_path):
+    driver, study = start(total=2)
+    driver.run()
+    study.close()
+    folder = tmp_path / "trials" / "0001"
+    left = [folder / "state.safetensors", folder / ".history.csv.1a2b.tmp"]
+    for path in left:
+        path.write_text("left")
+    (folder / "log.txt").write_text("kept")
+    driver, study = start(total=2, again=True)
+    driver.run()
+    assert not any(path.exists() for path in left)
+    assert (folder / "log.txt").read_text() == "kept"

@@ -160,10 +160,18 @@ def request_stop(folder: Path) -> None:
 
 
 def clean_up(folder: Path) -> None:
-    """Remove what only a running trial needs; for after its result has been recorded."""
-    for name in (STATE, STOP):
-        (folder / name).unlink(missing_ok=True)
+    """Remove what only a running trial needs; for after its result has been recorded.
+
+    The state goes last: while it is there, :func:`is_clean` tells that something may be left.
+    """
     atomic.remove_unfinished(folder)
+    for name in (STOP, STATE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def is_clean(folder: Path) -> bool:
+    """Whether :func:`clean_up` has been here, or there was no state to remove."""
+    return not (folder / STATE).exists()
 
 
 def run_job(job: Job, context: TrialContext, on_step: OnStep | None = None) -> TrialResult:

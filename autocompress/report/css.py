@@ -33,6 +33,8 @@ th, td { padding: 5px 12px 5px 0; text-align: left; vertical-align: top;
          border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th { color: var(--soft); font-weight: 600; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th, th.n { vertical-align: bottom; white-space: normal; overflow-wrap: normal; }
+.scroll td:last-child:not(.n) { min-width: 16em; }
 tr.mark { background: var(--mark); }
 pre { background: var(--card); border-radius: 8px; padding: 12px; overflow-x: auto;
       font-size: .85em; }

@@ -12,7 +12,7 @@ from autocompress.explore.entries import PendingTrial
 from autocompress.explore.halving import Halver
 from autocompress.explore.record import TrialRecord
 from autocompress.explore.study import Study
-from autocompress.explore.trial import Job, TrialResult, clean_up, is_clean
+from autocompress.explore.trial import Job, TrialResult, clean_up, tidy
 from autocompress.interrupts import remembered
 from autocompress.lc import StepRecord
 from autocompress.observer import Observer, Tally
@@ -89,7 +89,8 @@ class Driver:
             ExecutorError: trials cannot be run at all.
             RunError: the study cannot be written.
         """
-        self._tidy()
+        ended = (r for r in self.study.records() if r.status.finished and r.folder is not None)
+        tidy(self.folder.trial(record.number) for record in ended)
         with remembered() as check_interrupt:
             self._fill()
             while self._running or self._again or self._wanted():
@@ -100,14 +101,6 @@ class Driver:
                     else:
                         self._step(event.number, event.record)
                 self._fill()
-
-    def _tidy(self) -> None:
-        """Clean up after trials that were told by a driver that was killed right then."""
-        for record in self.study.records():
-            if record.folder is not None and record.status.finished:
-                folder = self.folder.path / record.folder
-                if not is_clean(folder):
-                    clean_up(folder)
 
     def _fill(self) -> None:
         """Hand out trials while there are workers for them and trials to do."""

@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from torch import nn
 
 from autocompress import models
 from autocompress.data import Data
+from autocompress.digests import raw
 from autocompress.errors import RunError
 from autocompress.observer import Observer
 from autocompress.storage import atomic
@@ -47,8 +47,7 @@ def digest_of_model(model: nn.Module) -> str:
     sha = hashlib.sha256(repr(model).encode())
     for name, value in model.state_dict().items():
         sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        sha.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+        sha.update(raw(value))
     return sha.hexdigest()[:16]
 
 

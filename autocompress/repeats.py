@@ -12,7 +12,7 @@ from autocompress.explore.record import TrialRecord
 from autocompress.explore.repeats import Repeat
 from autocompress.explore.sampling import derive_seed
 from autocompress.explore.study import Study
-from autocompress.explore.trial import Job, TrialResult, clean_up
+from autocompress.explore.trial import Job, TrialResult, clean_up, tidy
 from autocompress.interrupts import remembered
 from autocompress.observer import Observer
 from autocompress.runs import RunFolder
@@ -58,6 +58,7 @@ class Repeater:
         self.observer = observer or Observer()
         stored = study.repeats()
         done = {(r.trial, r.index) for repeats in stored.values() for r in repeats}
+        tidy(folder.path / r.folder for repeats in stored.values() for r in repeats)
         # all trials under the second seed, then under the third: of use whenever it is stopped
         runs = [_Run(r, i) for i in range(1, seeds) for r in contenders(study.front())]
         self._missing = deque(run for run in runs if (run.record.number, run.index) not in done)

@@ -18,22 +18,20 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from _results import save
 from _search_tasks import TASKS, one_thread
+from driver import Times
 
 from autocompress.driver import Driver
 from autocompress.executors.local import LocalExecutor
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.opening import Setup
-from autocompress.explore.record import TrialRecord
 from autocompress.explore.space import SearchSpace
 from autocompress.explore.study import Study
 from autocompress.explore.trial import TrialContext
-from autocompress.observer import Observer
 from autocompress.runs import RunFolder
 
 LEAST = 1.8
@@ -46,16 +44,6 @@ SPACE = {
     ],
     "recipe": {"mu": {"steps": 10}, "epochs_per_step": 1, "batch_size": 64},
 }
-
-
-class Times(Observer):
-    """Notes when each trial ended."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def ended(self, record: TrialRecord) -> None:
-        self.ends.append(time.perf_counter())
 
 
 def trials_per_minute(

@@ -83,6 +83,16 @@ def test_only_what_is_missing_is_run(toy, tmp_path):
     assert search(Sweep(**toy, repeats=1, out=out)).repeats() == again
 
 
+def test_what_a_driver_that_was_killed_left_of_a_recorded_repeat_is_removed(toy, tmp_path):
+    repeats = search(Sweep(**toy, repeats=2, out=tmp_path)).repeats()
+    folder = tmp_path / next(iter(repeats.values()))[0].folder
+    left = [folder / "state.safetensors", folder / ".history.csv.1a2b.tmp"]
+    for path in left:
+        path.write_text("left")
+    assert search(Sweep(**toy, repeats=2, out=tmp_path)).repeats() == repeats
+    assert not any(path.exists() for path in left)
+
+
 def test_an_interrupted_repeat_goes_on_from_its_last_step(toy, tmp_path, monkeypatch):
     whole = search(Sweep(**toy, repeats=3, out=tmp_path / "whole")).repeats()
 

@@ -162,16 +162,22 @@ def request_stop(folder: Path) -> None:
 def clean_up(folder: Path) -> None:
     """Remove what only a running trial needs; for after its result has been recorded.
 
-    The state goes last: while it is there, :func:`is_clean` tells that something may be left.
+    The state goes last: while it is there, :func:`tidy` knows that something may be left.
     """
     atomic.remove_unfinished(folder)
     for name in (STOP, STATE):
         (folder / name).unlink(missing_ok=True)
 
 
-def is_clean(folder: Path) -> bool:
-    """Whether :func:`clean_up` has been here, or there was no state to remove."""
-    return not (folder / STATE).exists()
+def tidy(folders: Iterable[Path]) -> None:
+    """Clean up after trials whose driver was killed right after it had recorded them.
+
+    Args:
+        folders: Of trials whose results have been recorded.
+    """
+    for folder in folders:
+        if (folder / STATE).exists():
+            clean_up(folder)
 
 
 def run_job(job: Job, context: TrialContext, on_step: OnStep | None = None) -> TrialResult:

@@ -88,7 +88,10 @@ def interruptible(command: str, begun: Callable[[], bool]) -> Iterator[None]:
     try:
         with interrupts.heard():
             yield
-    except KeyboardInterrupt:
+    except BaseException as error:
+        # whatever else comes out after an interrupt comes of it: of a step that was cut in two
+        if not (isinstance(error, KeyboardInterrupt) or (interrupts.came and not _debug)):
+            raise
         tell()
         raise typer.Exit(130) from None
 
@@ -101,8 +104,8 @@ class _Interrupts:
     """
 
     def __init__(self, tell: Callable[[], None]) -> None:
+        self.came = False  # the first one
         self._tell = tell
-        self._heard = False
         self._leaving = threading.Lock()
 
     @contextmanager
@@ -161,9 +164,9 @@ class _Interrupts:
 
     def _handle(self, number: int, frame: object) -> None:
         del number, frame
-        if self._heard:
+        if self.came:
             self._leave()
-        self._heard = True
+        self.came = True
         raise KeyboardInterrupt
 
     def _leave(self) -> None:

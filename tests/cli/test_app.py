@@ -71,3 +71,13 @@ def test_help_does_not_wait_for_torch(python):
         [python[0], "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert ended.stdout.strip() == "False"
+
+
+def test_an_interrupt_where_there_is_nothing_to_resume_is_no_traceback(run, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autocompress.models.describe", interrupted)
+    said = run("list", "models")
+    assert said.code == 130
+    assert said.err == ""

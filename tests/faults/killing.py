@@ -76,6 +76,8 @@ def drive(sweep, pipe):
         code = 0
     except typer.Exit as end:
         code = end.exit_code
+    except KeyboardInterrupt:
+        code = 130  # after the sweep's end: as of the command line as a whole
     except BaseException:
         traceback.print_exc()
     finally:

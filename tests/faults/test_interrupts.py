@@ -15,7 +15,12 @@ import typer
 from autocompress.cli.guard import interruptible
 
 def deep():
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a minute and more, and no handler runs in it
+    while True:
+        try:
+            print("on", flush=True)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes, and no handler runs in it
+        except KeyboardInterrupt:
+            pass  # before it was that deep
 
 def fork():
     for _ in range(20):
@@ -38,11 +43,15 @@ try:
         try:
             if sys.argv[2] == "forks":
                 fork()
+            if sys.argv[2] == "deep":
+                deep()
             print("on", flush=True)
-            deep() if sys.argv[2] == "deep" else time.sleep(60)
+            time.sleep(60)
         finally:
             if sys.argv[2] == "slow":
                 slow()
+            if sys.argv[2] == "torn":
+                raise ValueError("half of it is missing")
 except typer.Exit as end:
     sys.exit(end.exit_code)
 """
@@ -65,6 +74,15 @@ def start(*arguments):
 def test_the_first_one_says_how_to_go_on(number):
     process = start("begun", "quick")
     process.send_signal(number)
+    assert process.communicate(timeout=30)[1] == (
+        "\ninterrupted; go on with: autocompress resume runs/x\n"
+    )
+    assert process.returncode == 130
+
+
+def test_errors_that_come_of_it_are_not_told():
+    process = start("begun", "torn")
+    process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1] == (
         "\ninterrupted; go on with: autocompress resume runs/x\n"
     )

@@ -1,14 +1,15 @@
 """What scheduling on a Ray cluster costs: trials that only sleep, on simulated nodes.
 
 Nodes of a :class:`ray.cluster_utils.Cluster` are processes of this machine with as many CPUs as
-they are told. A sweep with its study, its driver and its Ray executor runs trials that sleep and do
-nothing else, in workers that stay, and have no torch. Run it with::
+they are told. A sweep with its study, its driver and its Ray executor (Ray Tune) runs trials that
+sleep and do nothing else, in workers that stay, and have no torch. Run it with::
 
     python benchmarks/cluster.py [--nodes 4] [--cpus 4] [--trials 500] [--seconds 2]
 
 It writes ``benchmarks/results/cluster-NODESxCPUS.json``. *Throughput* is the share of the ideal: of
-all workers sleeping all the time, from when they are up until the last trial ends. A sleep that
-the machine ends late counts against it, too; *between trials* is what a worker waited for its next.
+all workers sleeping all the time, from when the last of them has begun its first trial until the
+last trial ends. A sleep that the machine ends late counts against it, too; *between trials* is what
+a worker waited for its next.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ from autocompress.testing.executors import toy_context
 RESULTS = Path(__file__).parent / "results"
 STEP = asdict(StepRecord(0, 0.1, 1, 0.5, 0.1, 0.5, 0.9, 100, 0.01))
 METRICS = ("accuracy", "bytes")
-WAIT = 900.0
 
 
 class Sleeper:
@@ -111,14 +111,9 @@ def run(address: str, folder: Path, workers: int, trials: int, seconds: float) -
 
     began = time.monotonic()
     with RayExecutor(toy_context(), folder, settings, load=load) as executor:
-        up = executor.warm_up(WAIT)
-        if up < workers:
-            sys.exit(f"only {up} of {workers} workers came up within {WAIT:g} s")
-        warm = time.monotonic() - began
         driver = Driver(study, executor, RunFolder(folder), total=trials, metrics=METRICS)
-        wall, main, all_threads = time.monotonic(), time.thread_time(), time.process_time()
+        main, all_threads = time.thread_time(), time.process_time()
         driver.run()
-        wall = time.monotonic() - wall
         main, all_threads = time.thread_time() - main, time.process_time() - all_threads
     diaries = [json.loads(path.read_text()) for path in folder.glob("trials/*/diary.json")]
     by_worker: dict[int, list[tuple[float, float]]] = {}
@@ -130,10 +125,15 @@ def run(address: str, folder: Path, workers: int, trials: int, seconds: float) -
         times.sort()
         gaps += [after[0] - before[1] for before, after in pairwise(times)]
     slept = [end - start for times in by_worker.values() for start, end in times]
+    if len(by_worker) < workers:
+        sys.exit(f"only {len(by_worker)} of {workers} workers ever came up")
+    up = sorted(times[0][0] for times in by_worker.values())[workers - 1]
+    last = max(end for times in by_worker.values() for _, end in times)
+    done = [start + seconds - max(start, up) for times in by_worker.values() for start, _ in times]
     return {
-        "throughput, of the ideal": trials * seconds / workers / wall,
-        "seconds": wall,
-        "seconds until the workers were up": warm,
+        "throughput, of the ideal": sum(max(0.0, part) for part in done) / workers / (last - up),
+        "seconds": last - up,
+        "seconds until the workers were up": up - began,
         "worker processes": len(by_worker),
         "between trials, median milliseconds": 1e3 * statistics.median(gaps),
         "between trials, mean milliseconds": 1e3 * statistics.fmean(gaps),

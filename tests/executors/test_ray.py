@@ -101,7 +101,6 @@ class TestRayExecutor(ExecutorContract):
     def make(self, context, workers):
         settings = RaySettings(max_concurrent=workers, cpus_per_trial=0.5)
         made = RayExecutor(context, Path(tempfile.gettempdir()), settings)
-        made.warm_up(WAIT)
         return made
 
 
@@ -109,7 +108,6 @@ def test_a_job_runs_from_its_state_in_a_storage_and_its_files_come_home(tmp_path
     whole, run = tmp_path / "whole", tmp_path / "run"
     storage = Storage(str(tmp_path / "storage"), "run-1")
     with executor(run, storage=storage, work=run_job) as ray_executor:
-        ray_executor.warm_up(WAIT)
         ray_executor.submit([toy_job(0, whole / "trials", steps=20)])
         wanted = until_done(ray_executor, [0], seconds=WAIT)[0][0]
         assert wanted.status is Status.COMPLETE, wanted.message

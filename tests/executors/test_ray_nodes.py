@@ -109,7 +109,6 @@ def new_study(path):
 def drive(study, path, address, trials, observer=None):
     settings = RaySettings(address=address)
     with RayExecutor(toy_context(), path, settings, load=Steps) as executor:
-        executor.warm_up(WAIT)
         folder = RunFolder(path)
         Driver(study, executor, folder, total=trials, metrics=METRICS, observer=observer).run()
 

@@ -1,20 +1,20 @@
-"""Trials on a Ray cluster, or on a Ray of this machine's own.
+"""Trials on a Ray cluster, or on a Ray of this machine's own; Ray Tune runs them.
 
-Actors of Ray's core run the trials, behind the same protocol as local worker processes
-(:class:`~autocompress.executors.Executor`). Ray Tune is not between them:
+The study stays the one truth, behind the same protocol as local worker processes
+(:class:`~autocompress.executors.Executor`): the driver, who asks it and tells it, is the same code
+under all executors. Tune runs in a thread of its own, with
 
-- *One truth.* Tune keeps trials, searcher and scheduler in an experiment state of its own, next to
-  the study. A study that changes hands between this machine and a cluster would have to be made
-  to agree with it after every fault. Here a run has one state, wherever its trials run.
-- *Nothing from a storage is executed.* ``Tuner.restore`` loads pickles from the storage path, which
-  is code for whoever can write there. Here a storage holds L-C states and packed models.
-- *The same code decides.* Who asks, who is told, twins, hard limits, halving, repeats: one driver
-  under all executors, and reproducible where trials run one by one.
-- *Placement.* A trial that ran out of memory is tried alone on a GPU, and latency is measured on
-  certain nodes: other requests for the same trial, where Tune's follows from its configuration.
+- a ``Searcher`` (:mod:`~autocompress.executors.ray.floor`) that hands out what the driver has asked
+  the study for;
+- a ``TrialScheduler`` that passes on every L-C step, and the word of the driver's halver that a trial
+  is to stop after one; it also keeps a worker until there is another trial for it, where Tune would
+  end it (``reuse_actors``);
+- ``FailureConfig(max_failures=0)``: a trial whose worker is gone is given back to the driver, which
+  knows lost nodes from trials that kill their worker, and hands it out again;
+- a :class:`~autocompress.executors.ray.trainable.Trainable` around the worker that all executors run.
 
-What Tune's parts are for is done by others. ``Searcher``: the study. ``TrialScheduler``: the
-halver. ``FailureConfig``: the executor hands on what lost workers were doing. Checkpoints in
-``storage_path``: :mod:`~autocompress.executors.ray.storage`. ``Tuner.restore``:
-``autocompress resume``. ``reuse_actors``: actors run trial after trial.
+States are no checkpoints of Tune's and a run is not restored by ``Tuner.restore``: both unpickle
+files from the storage path, which runs code of whoever can write there. L-C states go through
+:mod:`~autocompress.executors.ray.storage` after every step, as safetensors, and ``autocompress
+resume`` goes on from the study, under any executor.
 """

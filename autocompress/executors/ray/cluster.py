@@ -47,8 +47,9 @@ def load_ray(*, loopback: bool = False) -> Any:
         os.environ.setdefault(name, value)
     try:
         import ray
+        import ray.tune  # has requirements of its own
     except ImportError:
-        raise MissingExtra("ray", "ray") from None
+        raise MissingExtra("ray[tune]", "ray") from None
     return ray
 
 
@@ -62,6 +63,9 @@ class Cluster:
         settings: Where it is and what trials need.
         cpus: CPUs of a Ray that is started here; None for all.
 
+    Attributes:
+        head: ``HOST:PORT`` of its head.
+
     Raises:
         MissingExtra: Ray is not installed.
         ConfigError: a trial needs more than any node has.
@@ -73,7 +77,8 @@ class Cluster:
         self._ours = not self.ray.is_initialized()
         if self._ours:
             self._connect(settings.address, cpus)
-        self._head = Head(self.ray.get_runtime_context().gcs_address)
+        self.head: str = self.ray.get_runtime_context().gcs_address
+        self._head = Head(self.head)
         try:
             check_fit(settings, self.nodes())
         except ConfigError:

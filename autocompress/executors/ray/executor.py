@@ -1,4 +1,4 @@
-"""Trials in actors of a Ray cluster."""
+"""Trials on a Ray cluster, run by Ray Tune."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
 from autocompress.errors import ExecutorError
 from autocompress.executors.base import Closing, Event
-from autocompress.executors.ray.actor import Message, Work
 from autocompress.executors.ray.cluster import Cluster
-from autocompress.executors.ray.crew import Crew
 from autocompress.executors.ray.files import Courier
+from autocompress.executors.ray.run import Run
 from autocompress.executors.ray.settings import RaySettings
-from autocompress.executors.ray.slot import Slot
 from autocompress.executors.ray.storage import Storage
-from autocompress.executors.ray.tasks import Tasks
+from autocompress.executors.ray.tasks import Task, Tasks
 from autocompress.executors.ray.work import Trials
+from autocompress.executors.ray.worker import Message, Work
 from autocompress.executors.shipping import pack
 from autocompress.explore.record import Status
 from autocompress.explore.trial import Job, RunJob, TrialContext, TrialResult, run_job
 
+if TYPE_CHECKING:
+    from autocompress.executors.ray.tuner import Tuner
+
 _LAST_WORDS = 2.0
 """Seconds that workers have to write where they stand before they are ended for being late."""
+_MOST_STILLBORN = 5
+"""How many workers in a row may die before they come up."""
 
 
 class RayExecutor(Closing):
-    """Actors that load the context once and then run trial after trial.
+    """Ray Tune, whose actors load the context once and then run trial after trial.
 
     The context lies in the cluster's object store, once. A trial whose worker or node is lost goes
     on at its last L-C step on another; one whose worker process dies again after the same step has
@@ -75,50 +79,45 @@ class RayExecutor(Closing):
         self._timeout = timeout
         self._broken: ExecutorError | None = None
         self._closed = False
+        self._stillborn = 0
         if load is None:
             payload = pack(context, work, small=self._settings.small_data)
             load = partial(Trials, payload, threads, self._settings.gpus_per_trial > 0, storage)
         self._courier = Courier(Path(run), storage)
         self._tasks = Tasks(self._courier, elsewhere=self._settings.latency_on is not None)
         self._cluster = Cluster(self._settings, cpus=local)
-        self._ray = self._cluster.ray
-        arguments = (self._ray.put(cloudpickle.dumps(load)), waits, storage is None)
-        self._crew = Crew(self._cluster, self._settings, self._courier, arguments)
+        self.workers = self._settings.max_concurrent or self._cluster.places(self._settings)
+        worker = {
+            "load": cloudpickle.dumps(load),
+            "probe": str(self._courier.probe) if storage is None else None,
+            "limit": timeout,
+        }
+        self._tuner = self._make_tuner(worker, waits=waits)
 
-    @property
-    def workers(self) -> int:
-        """How many trials run at a time."""
-        return self._crew.size
+    def _make_tuner(self, worker: dict[str, Any], *, waits: bool) -> Tuner:
+        from autocompress.executors.ray.tuner import Tuner  # imports Ray, whose address is set now
+
+        return Tuner(self._cluster, self._settings, self.workers, waits=waits, worker=worker)
 
     @property
     def capacity(self) -> int:
         return max(0, self.workers - len(self._tasks))
 
-    def warm_up(self, seconds: float) -> int:
-        """Bring workers up before there is work; return how many there are.
-
-        Args:
-            seconds: How long to wait for all of them.
-
-        Raises:
-            ExecutorError: they cannot start.
-        """
-        deadline = time.monotonic() + seconds
-        self._crew.fill()
-        while time.monotonic() < deadline and any(s.place is None for s in self._crew.slots):
-            self.poll(0.25)
-        return sum(slot.place is not None for slot in self._crew.slots)
-
     @property
     def running(self) -> dict[int, dict[str, Any]]:
         """Where jobs run, by number: ``node``, ``host``, ``process`` and ``gpus``."""
-        busy = ((slot.task, slot.place) for slot in self._crew.slots)
-        return {task.job.number: place for task, place in busy if task and place}
+        return {run.task.job.number: run.place for run in self._tuner.runs if run.place}
 
     def submit(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            self._tasks.add(job)
-        self._assign()
+            self._begin(self._tasks.add(job))
+
+    def _begin(self, task: Task) -> None:
+        self._courier.show()
+        if task.kind == "timer":
+            self._tuner.begin(task, task.job, self._tasks.timed(task))
+        else:
+            self._tuner.begin(task, self._tasks.here(task), None)
 
     def poll(self, timeout: float) -> list[Event]:
         if self._broken is not None:
@@ -126,122 +125,113 @@ class RayExecutor(Closing):
         events: list[Event] = []
         try:
             self._cluster.check()
-            for slot in self._replied(timeout):
-                events += self._heard(slot)
+            for note in self._tuner.read(timeout):
+                if note.run is None:
+                    self._cluster.check(now=True)
+                    raise ExecutorError(note.message["fatal"])
+                events += self._message(note.run, note.message)
             events += self._late()
-            if (task := self._crew.vacate()) is not None:
-                self._tasks.waiting.append(task)
-            self._assign()
         except ExecutorError as error:
             if not events:
                 raise
             self._broken = error  # what others have finished comes first
         return events
 
-    def _replied(self, timeout: float) -> list[Slot]:
-        """Return the slots with an answer; wait for one if there is none."""
-        for slot in self._crew.slots:
-            if slot.task is not None and slot.reply is None:
-                slot.listen()  # only now: whatever it told before has been dealt with
-        by_reply = {slot.reply: slot for slot in self._crew.slots if slot.reply is not None}
-        if not by_reply:
-            time.sleep(timeout)
-            return []
-        wait, replies = self._ray.wait, list(by_reply)
-        ready, _ = wait(replies, num_returns=len(replies), timeout=0, fetch_local=False)
-        if not ready:
-            ready, _ = wait(replies, num_returns=1, timeout=timeout)
-        return [by_reply[reply] for reply in ready]
-
     def stop(self, number: int) -> None:
-        for slot in self._crew.slots:
-            if slot.task is not None and slot.task.job.number == number:
-                slot.stop()
+        self._tuner.stop(number)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            if self._cluster.there:
-                self._crew.close()
-            else:
-                self._crew.dismiss()
+            self._tuner.close(there=self._cluster.there)
             self._courier.close()
             self._cluster.close()
 
-    def _assign(self) -> None:
-        for slot, task in self._crew.assign(self._tasks.waiting):
-            if slot.kind == "timer":
-                slot.start(task, task.job, self._tasks.timed(task))
-            else:
-                slot.start(task, self._tasks.here(task), None)
-
-    def _heard(self, slot: Slot) -> Iterator[Event]:
-        """Take an actor's answer, or learn of its end."""
-        try:
-            said = self._ray.get(slot.reply)
-        except self._ray.exceptions.RayError as error:
-            yield from self._lost(slot, error)
-            return
-        if slot.place is None:
-            self._crew.greet(slot, said)
-            return
-        slot.reply = None
-        for message in said:
-            yield from self._message(slot, message)
-
-    def _message(self, slot: Slot, message: Message) -> Sequence[Event]:
-        task = slot.task
-        if task is None:
-            return []
+    def _message(self, run: Run, message: Message) -> Sequence[Event]:
+        """Take what was said of a run."""
+        task = run.task
+        if "place" in message:
+            self._begun(run, message["place"])
         if "step" in message:
             return self._tasks.step(task, message["step"])
-        slot.task = None
         if "fatal" in message:
             raise ExecutorError(message["fatal"])
+        if "lost" in message:
+            return self._lost(run, message["lost"])
         if "broken" in message:
             return self._tasks.failed(task, Status.CRASHED, message["broken"])
         if "metrics" in message:
             return self._tasks.measured(task, message)
-        result = TrialResult.from_dict(message["result"])
-        if slot.kind == "alone":
-            self._crew.retire(slot)
-            self._crew.room.done()
-        elif result.status is Status.OUT_OF_MEMORY and 0 < self._settings.gpus_per_trial < 1:
-            self._crew.room.want(task, slot.place or {})
+        if "result" in message:
+            return self._result(task, TrialResult.from_dict(message["result"]))
+        return []
+
+    def _begun(self, run: Run, place: dict[str, Any]) -> None:
+        """Take in what a worker says of itself.
+
+        Raises:
+            ExecutorError: it cannot work there.
+        """
+        where = f"a worker on node {place['host']}"
+        if place["failure"]:
+            raise ExecutorError(f"{where} cannot load the model and the data: {place['failure']}")
+        if not place["sees"]:
+            raise ExecutorError(
+                f"{where} does not see the run's folder {self._courier.run}: give a storage_path "
+                f"(--storage-path), a folder or URI that all nodes reach"
+            )
+        run.begun(place)
+        self._stillborn = 0
+
+    def _result(self, task: Task, result: TrialResult) -> Sequence[Event]:
+        """Take a result, which may be to try again or to measure elsewhere."""
+        shared = task.kind == "trial" and 0 < self._settings.gpus_per_trial < 1
+        if result.status is Status.OUT_OF_MEMORY and shared:
+            task.kind = "alone"
+            self._begin(task)
             return []
-        return self._tasks.result(task, result)
+        events = self._tasks.result(task, result)
+        if not events:
+            self._begin(task)
+        return events
 
     def _late(self) -> Iterator[Event]:
         """Give up what takes too long."""
-        late = self._crew.late(self._timeout)
-        self._crew.note_stacks(late, _LAST_WORDS)
-        for slot in late:
-            task, limit = slot.task, self._timeout or 0.0
-            self._crew.retire(slot)
-            if slot.kind == "alone":
-                self._crew.room.done()
-            if task is not None:
-                why = f"no result within {limit:g} s"
-                yield from self._tasks.failed(task, Status.TIMEOUT, why, limit)
+        if self._timeout is None:
+            return
+        begun = time.monotonic() - self._timeout - _LAST_WORDS
+        for run in self._tuner.runs:
+            if run.place is not None and run.since < begun and not run.over:
+                self._tuner.end(run)
+                why = f"no result within {self._timeout:g} s"
+                yield from self._tasks.failed(run.task, Status.TIMEOUT, why, self._timeout)
 
-    def _lost(self, slot: Slot, error: Exception) -> Sequence[Event]:
+    def _lost(self, run: Run, why: str) -> Sequence[Event]:
         """Hand on the task of a worker that is gone."""
         self._cluster.check(now=True)
-        task, place = slot.task, slot.place
-        self._crew.retire(slot)
+        self._tuner.end(run)  # out of reach it may be, and work on
+        task, place = run.task, run.place
         if place is None:
-            self._crew.not_born(error)
-        if task is None:
-            return []
-        # an actor that is out of reach is one of a lost node, which Ray is slow to tell
-        away = isinstance(error, self._ray.exceptions.ActorUnavailableError)
-        if place is not None and not away and self._cluster.alive(place["node"]):
+            self._not_born(why)
+        # one that is out of reach is one of a lost node, which Ray is slow to tell
+        elif "is unavailable" not in why and self._cluster.alive(place["node"]):
             task.died()
         if task.deaths <= self._settings.retries:
-            self._tasks.waiting.appendleft(task)
+            self._begin(task)
             return []
-        if slot.kind == "alone":
-            self._crew.room.done()
-        memory = isinstance(error, self._ray.exceptions.OutOfMemoryError)
-        status = Status.OUT_OF_MEMORY if memory else Status.CRASHED
+        status = Status.OUT_OF_MEMORY if "OutOfMemoryError" in why else Status.CRASHED
         return self._tasks.failed(task, status, task.why())
+
+    def _not_born(self, why: str) -> None:
+        """Note that a worker died before it came up.
+
+        Raises:
+            ExecutorError: none ever will.
+        """
+        self._stillborn += 1
+        if self._stillborn > _MOST_STILLBORN or "creation task" in why:
+            lines = [line.strip() for line in why.splitlines() if line.strip()]
+            raise ExecutorError(
+                f"workers cannot start on the cluster: {(lines or ['no reason'])[-1][:200]}; is "
+                f"autocompress installed on all nodes, in the same version?"
+            )

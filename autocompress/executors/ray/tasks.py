@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from autocompress.explore.trial import Job, TrialResult
 from autocompress.lc import StepRecord
 from autocompress.metrics import METRICS
 
-Kind = str  # of actors, and of the tasks they take
+Kind = str
 """``trial``; ``alone``, with a GPU of its own; ``timer``, to measure latency only."""
 
 
@@ -32,7 +31,7 @@ class Task:
     Attributes:
         job: The job, as the driver gave it.
         name: Its folder relative to the run.
-        kind: Which actors may take it.
+        kind: What is to be done, and what for it is reserved.
         told: Last step the driver has heard of; -1 for none.
         deaths: Worker processes that died with it, one after the other, after the same step.
         died_at: That step.
@@ -72,13 +71,9 @@ class Tasks:
         courier: Takes their files to the nodes and home.
         elsewhere: Whether :data:`TIMED` metrics are measured on other nodes than those that run
             trials.
-
-    Attributes:
-        waiting: Those without a worker, in the order in which they are to be begun.
     """
 
     def __init__(self, courier: Courier, *, elsewhere: bool) -> None:
-        self.waiting: deque[Task] = deque()
         self._courier = courier
         self._elsewhere = elsewhere
         self._open: dict[int, Task] = {}
@@ -86,12 +81,12 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job) -> Task:
         """Take in a job."""
         task = Task(job, self._courier.name(job.folder))
         self._courier.send(job, task.name)
         self._open[job.number] = task
-        self.waiting.append(task)
+        return task
 
     def timed(self, task: Task) -> tuple[str, ...]:
         """Return the metrics that other nodes than the task's are to measure."""
@@ -117,7 +112,6 @@ class Tasks:
         """Take a result; the trial has ended unless there is something to measure elsewhere."""
         if result.status is Status.COMPLETE and self.timed(task):
             task.result, task.kind = result, "timer"
-            self.waiting.append(task)
             return []
         return [self._end(task, result)]
 

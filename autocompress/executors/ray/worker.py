@@ -1,4 +1,4 @@
-"""What runs inside a Ray actor: one worker, trial after trial.
+"""What runs on a node: one worker, trial after trial.
 
 Nothing heavy is imported here: what trials need, torch above all, comes with the work.
 """
@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import cloudpickle
 
 from autocompress.errors import ExecutorError
+from autocompress.executors.ray.head import Head
 
 Message = dict[str, Any]
-"""One of ``step``, ``result``, ``metrics``, ``broken`` and ``fatal``."""
+"""``place``, ``step``, or one that ends a job: ``result``, ``metrics``, ``broken``, ``fatal``."""
 _HEARD = 60.0
 """Seconds to wait at most for the driver to have heard of a step."""
+_LOOK = 2.0
+"""Seconds between two looks for the head."""
 
 
 class Work(Protocol):
@@ -46,23 +50,25 @@ class Work(Protocol):
 
 
 class Worker:
-    """Makes itself ready once and runs jobs in a thread, while other calls tell of them.
+    """Makes itself ready once, and runs jobs in a thread while others hear of them.
 
     Args:
         load: What to do with jobs, as :func:`cloudpickle.dumps` wrote it: a function without
             arguments that returns a :class:`Work`.
         waits: Whether to wait after each step until the driver has heard of it.
-        sees: Whether the driver's folders are to be seen here.
+        probe: A file of the driver's that is to be seen here; None if none has to be.
+        limit: Seconds after which a job is about to be ended for being late; it then writes where
+            it stands into its log. None for no limit.
     """
 
-    def __init__(self, load: bytes, waits: bool, sees: bool) -> None:
+    def __init__(self, load: bytes, waits: bool, probe: str | None, limit: float | None) -> None:
         self._waits = waits
-        self._sees = sees
+        self._probe = probe
+        self._limit = limit
         self._changed = threading.Condition()
         self._news: list[Message] = []
         self._told = self._handed = self._heard = 0  # messages so far
         self._stopped: set[int] = set()
-        self._thread: threading.Thread | None = None
         self._failure = ""
         self._work: Work
         try:
@@ -70,44 +76,23 @@ class Worker:
         except Exception as error:  # whatever a user's class raises when it is put together again
             self._failure = f"{type(error).__name__}: {error}"
 
-    def hello(self, probe: str) -> dict[str, Any]:
-        """Say where this worker is and whether it can work.
-
-        Args:
-            probe: A file of the driver's; whether it is seen here is told as ``sees``.
-        """
-        import ray
-
-        here = ray.get_runtime_context()
-        return {
-            "node": here.get_node_id(),
-            "gpus": here.get_accelerator_ids().get("GPU", []),
-            "host": os.uname().nodename if hasattr(os, "uname") else "",
-            "process": os.getpid(),
-            "failure": self._failure,
-            "sees": not self._sees or os.path.exists(probe),
-        }
-
     def begin(self, job: dict[str, Any], name: str, measured: tuple[str, ...] | None) -> None:
-        """Begin a job.
+        """Begin a job; if that cannot be done here, ``place`` tells why.
 
         Args:
             job: The job's JSON form.
             name: Its folder relative to the run.
             measured: None to run it; otherwise what to measure of the model that it left.
         """
-        self._thread = threading.Thread(target=self._do, args=(job, name, measured), daemon=True)
-        self._thread.start()
+        place = self._place()
+        self._tell(place=place)
+        if place["sees"] and not place["failure"]:
+            thread = threading.Thread(target=self._do, args=(job, name, measured), daemon=True)
+            thread.start()
 
-    def news(self, stop: int | None) -> list[Message]:
-        """Wait for something to happen, and return what did.
-
-        Args:
-            stop: Number of a job that is to end after its current step, if any.
-        """
+    def news(self) -> list[Message]:
+        """Wait for something to happen, and return what did."""
         with self._changed:
-            if stop is not None:
-                self._stopped.add(stop)
             self._heard = self._handed  # who asks again has dealt with all that was told before
             self._changed.notify_all()
             self._changed.wait_for(lambda: bool(self._news))
@@ -119,14 +104,23 @@ class Worker:
         """Have a job end after its current step."""
         self._stopped.add(number)
 
-    def leave(self) -> None:
-        """End this process; for when there is no head that would have it ended."""
-        os._exit(0)
+    def _place(self) -> dict[str, Any]:
+        """Say where this worker is and whether it can work."""
+        import ray
 
-    def note_stack(self) -> None:
-        """Write where the job stands into its log: it takes too long, and is about to be ended."""
-        identity = self._thread.ident if self._thread is not None else None
-        frame = sys._current_frames().get(identity) if identity is not None else None
+        here = ray.get_runtime_context()
+        return {
+            "node": here.get_node_id(),
+            "gpus": here.get_accelerator_ids().get("GPU", []),
+            "host": os.uname().nodename if hasattr(os, "uname") else "",
+            "process": os.getpid(),
+            "failure": self._failure,
+            "sees": self._probe is None or os.path.exists(self._probe),
+        }
+
+    def _note_stack(self, thread: threading.Thread) -> None:
+        """Write where the job stands into its log."""
+        frame = sys._current_frames().get(thread.ident or 0)
         lines = ["Job (most recent call first):"]  # as faulthandler writes it
         while frame is not None:
             code = frame.f_code
@@ -151,6 +145,10 @@ class Worker:
             self._tell(wait=self._waits, step=step)
             return number in self._stopped
 
+        alarm = threading.Timer(self._limit or 0, self._note_stack, [threading.current_thread()])
+        if self._limit is not None:
+            alarm.daemon = True
+            alarm.start()
         try:
             if measured is not None:
                 self._tell(**self._work.measure(job, name, measured))
@@ -162,3 +160,26 @@ class Worker:
             self._tell(fatal=str(error))
         except Exception as error:  # a job turns its exceptions into statuses: this is a bug
             self._tell(broken=f"{type(error).__name__}: {error}")
+        finally:
+            alarm.cancel()
+
+
+def end_without(head: str) -> None:
+    """End this process once the cluster's head is gone: nobody else would, for a minute.
+
+    Meanwhile the sweep may have been resumed elsewhere.
+
+    Args:
+        head: Its ``HOST:PORT``.
+    """
+
+    def watch() -> None:
+        place = Head(head)
+        try:
+            while True:
+                place.check()
+                time.sleep(_LOOK)
+        except ExecutorError:
+            os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()

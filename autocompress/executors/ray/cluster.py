@@ -88,7 +88,8 @@ class Cluster:
     def _connect(self, address: str | None, cpus: int | None) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            options |= {"num_cpus": cpus, "include_dashboard": False}
+            # "local": one of its own, also where this machine is part of a cluster
+            options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
         else:
             options["address"] = reach(address)
         try:

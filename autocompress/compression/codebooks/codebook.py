@@ -199,9 +199,12 @@ class Codebook(Compression):
             indices = assign_groups(flat, codebooks, runs)
             held = DenseCode(codebooks.reshape(-1), (tuple(codebooks.shape),), flat.dtype)
             return GroupedCodebookCode(indices, self.k, self.group, held, shapes)
-        codebook = optimal_kmeans(flat, self.k, h, zero=self.zero)
+        # of many tensors this is a copy, which may be sorted in place to save another
+        codebook = optimal_kmeans(flat, self.k, h, zero=self.zero, scratch=len(weights) > 1)
         inner = DenseCode(codebook, (tuple(codebook.shape),), flat.dtype)
-        return CodebookCode(assign(flat, codebook), codebook.numel(), inner, shapes)
+        del flat
+        found = torch.cat([assign(w.reshape(-1), codebook) for w in weights])
+        return CodebookCode(found, codebook.numel(), inner, shapes)
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
         if self.group is not None:

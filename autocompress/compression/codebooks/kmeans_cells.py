@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from autocompress.compression.codebooks.kmeans_local import fill
-from autocompress.compression.codebooks.scalars import Floats, Ints, Mask, Reals, Sums
+from autocompress.compression.codebooks.scalars import CHUNK, Floats, Ints, Mask, Reals, Sums
 
 _CELLS = 16  # cells per cluster at first
 _FIRST = 256  # cells at first where clusters are few, but no more than
 _MOST = 16  # cells per cluster, which save bounds that few clusters do not need, and at least
 _LEAST = 96
-_CHUNK = 1 << 14  # scalars converted to float64 at once: stays in cache
 
 
 def steps(n: int, k: int) -> Ints:
@@ -28,7 +27,7 @@ def measure(x: Reals, h: Reals | None, edge: Ints, wanted: Mask) -> tuple[Floats
     weight, offset, scatter = count.astype(np.float64), np.empty(len(count)), np.empty(len(count))
     a = 0
     while a < len(count):
-        b = max(int(np.searchsorted(lead, lead[a] + _CHUNK, "right")) - 1, a + 1)
+        b = max(int(np.searchsorted(lead, lead[a] + CHUNK, "right")) - 1, a + 1)
         at, n = lead[a:b] - lead[a], count[a:b]
         total = int(lead[b] - lead[a])
         if start[b - 1] + n[-1] - start[a] == total:
@@ -55,6 +54,42 @@ def measure(x: Reals, h: Reals | None, edge: Ints, wanted: Mask) -> tuple[Floats
     offset[count == 1] = 0.0
     scatter[count == 1] = 0.0
     return weight, offset, np.maximum(scatter, 0.0)
+
+
+def merged(
+    x: Reals, edge: Ints, at: Ints, weight: Floats, offset: Floats, scatter: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return weights, means relative to the first scalars, and scatters, of cells made one.
+
+    Args:
+        x: Ascending scalars.
+        edge: The cells' borders.
+        at: The first one of those that are to be one, every time.
+        weight: Their weights.
+        offset: Their means relative to their first scalars.
+        scatter: Their scatters.
+    """
+    many = np.diff(np.append(at, len(weight)))
+    away = x[edge[:-1]].astype(np.float64)
+    away -= np.repeat(away[at], many)
+    away += offset
+    total = np.add.reduceat(weight, at)
+    mean = np.add.reduceat(weight * away, at) / total
+    mean[many == 1] = offset[at[many == 1]]
+    away -= np.repeat(mean, many)
+    away *= away
+    away *= weight
+    away += scatter
+    return total, mean, np.add.reduceat(away, at)
+
+
+def cut(start: Ints, count: Ints, parts: int) -> Ints:
+    """Return the borders inside cells cut into so many even parts, or into single scalars."""
+    pieces = np.minimum(count, parts)
+    which = np.repeat(np.arange(len(start)), pieces - 1)
+    piece = np.arange(1, len(which) + 1) - np.repeat(np.cumsum(pieces - 1) - pieces + 1, pieces - 1)
+    border: Ints = start[which] + count[which] * piece // pieces[which]
+    return border
 
 
 def first_edges(x: Reals, sums: Sums, k: int, pin: int) -> tuple[Ints, Ints]:

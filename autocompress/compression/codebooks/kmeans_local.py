@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from autocompress.compression.codebooks.scalars import Ints, Reals, Sums
+from autocompress.compression.codebooks.scalars import CHUNK, Floats, Ints, Reals, Sums
 
 LEAST = 1e-15  # of the weight of all, that a cell has at least: less would be lost in sums
 _REACH = 8  # places tried on either side of a breakpoint
 _MOVES = 20  # of all breakpoints together, at most
+_CLUSTERS = 16  # whose gains are computed together: stay in cache
 
 
 def fill(x: Reals, rank: Ints) -> Ints:
@@ -20,11 +21,17 @@ def fill(x: Reals, rank: Ints) -> Ints:
     missing = len(rank) - len(distinct)
     if missing == 0:
         return distinct
-    with np.errstate(over="ignore"):
-        gap = np.diff(x)
-    gap[distinct[1:-1] - 1] = -1.0
-    added = np.argpartition(gap, -missing)[-missing:] + 1
-    return np.sort(np.append(distinct, added))
+    widest, place = np.empty(0), np.empty(0, np.int64)
+    for a in range(0, len(x) - 1, CHUNK):
+        part = x[a : a + CHUNK + 1].astype(np.float64)
+        gap = np.diff(part)
+        gap[distinct[(distinct > a) & (distinct < a + len(part))] - a - 1] = -1.0
+        widest = np.append(widest, gap)
+        place = np.append(place, np.arange(a + 1, a + len(part)))
+        if len(widest) > missing:
+            most = np.argpartition(widest, -missing)[-missing:]
+            widest, place = widest[most], place[most]
+    return np.sort(np.append(distinct, place))
 
 
 def gain(sums: Sums, rank: Ints, pin: int = -1) -> float:
@@ -78,26 +85,44 @@ def _best_move(sums: Sums, rank: Ints, pin: int) -> Ints:
     weight, total = sums(place)
     all_weight, all_total = (float(v[0]) for v in sums(rank[-1:]))
     lost = LEAST * all_weight if sums.h is not None else 1.0  # clusters of hardly any weight
-    count = np.maximum(weight[1:, None, :] - weight[:-1, :, None], lost)
-    gains = total[1:, None, :] - total[:-1, :, None]
-    gains *= gains
-    gains /= count
-    late = place[1:, None, :] <= place[:-1, :, None]
     value = total[0] ** 2 / np.maximum(weight[0], lost)
     last = (all_total - total[-1]) ** 2 / np.maximum(all_weight - weight[-1], lost)
     if pin >= 0:
-        gains[(place[1:, None, :] > pin) & (place[:-1, :, None] <= pin)] = 0.0
         value[place[0] > pin] = 0.0
         last[place[-1] <= pin] = 0.0
-    gains[late] = -np.inf
-    choice = np.empty((len(gains), place.shape[1]), np.int64)
-    for j, g in enumerate(gains):
-        g += value[:, None]
-        g.argmax(0, out=choice[j])
-        value = g.max(0)
+    choice = np.empty((len(place) - 1, place.shape[1]), np.uint8)
+    for a in range(0, len(choice), _CLUSTERS):
+        some = slice(a, a + _CLUSTERS + 1)
+        gains = _gains(place[some], weight[some], total[some], lost, pin)
+        for j, g in enumerate(gains, a):
+            g += value[:, None]
+            choice[j] = g.argmax(0)
+            value = g.max(0)
     value = value + last
     move = np.empty(len(place), np.int64)
     move[-1] = value.argmax()
-    for j in range(len(gains) - 1, -1, -1):
+    for j in range(len(choice) - 1, -1, -1):
         move[j] = choice[j, move[j + 1]]
     return np.concatenate([rank[:1], place[np.arange(len(place)), move], rank[-1:]])
+
+
+def _gains(place: Ints, weight: Floats, total: Floats, lost: float, pin: int) -> Floats:
+    """Return what clusters gain from each place of a breakpoint to each one of the next.
+
+    Args:
+        place: Places of some breakpoints, shape (b, places).
+        weight: Weight of the scalars before them.
+        total: Their moment.
+        lost: Least weight of a cluster.
+        pin: Rank of the scalar whose centre is fixed at 0, or -1.
+
+    Returns:
+        Shape (b - 1, places, places); -inf where there is no cluster.
+    """
+    gains: Floats = total[1:, None, :] - total[:-1, :, None]
+    gains *= gains
+    gains /= np.maximum(weight[1:, None, :] - weight[:-1, :, None], lost)
+    if pin >= 0:
+        gains[(place[1:, None, :] > pin) & (place[:-1, :, None] <= pin)] = 0.0
+    gains[place[1:, None, :] <= place[:-1, :, None]] = -np.inf
+    return gains

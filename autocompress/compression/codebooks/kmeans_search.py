@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from autocompress.compression.codebooks.kmeans_band import first_starts, most_gain
-from autocompress.compression.codebooks.kmeans_bounds import Layers
-from autocompress.compression.codebooks.kmeans_cells import first_edges, measure, steps
+from autocompress.compression.codebooks.kmeans_bounds import Bound, best_bound
+from autocompress.compression.codebooks.kmeans_cells import cut, first_edges, measure, merged, steps
 from autocompress.compression.codebooks.kmeans_local import LEAST, fill, gain, polish
-from autocompress.compression.codebooks.kmeans_moments import Cells
+from autocompress.compression.codebooks.kmeans_priced import Cells, cheapest
 from autocompress.compression.codebooks.scalars import Floats, Ints, Mask, Reals, Sums
 
 _FEW = 32  # clusters up to which borders are closest at the best known breakpoints
-_WIDE = 4  # if the windows together hold at most so many times all scalars
 _PARTS = 4  # pieces a cell is split into
-_SINGLES = 20_000  # scalars left in all windows from which all are cells of their own
+_CELLS = 1 << 14  # cells up to which it is, and scalars up to which all are cells
+_SLACK = 0.2  # of the gap, that a greater bound is not worth another try
+_CLUSTERS = 32  # whose cost is computed at a time
+_TOGETHER = 1 << 12  # cells measured, or cut, at a time
 _NOISE = 64 * float(np.finfo(np.float64).eps)
 
 
@@ -39,34 +38,35 @@ def optimal_centres(x: Reals, k: int, h: Reals | None = None, pin: int = -1) -> 
 
 
 class _Search:
-    """The cells, the window of every breakpoint, and the best solution so far.
+    """The cells, and the best solution so far.
 
-    Cell a holds the scalars edge[a]..edge[a+1]-1; its borders are a and a+1. Breakpoint j of 0..k
-    (the outer two are fixed) is at a border in lo[j]..hi[j] or inside a cell between them.
+    Cell a holds the scalars edge[a]..edge[a+1]-1; its borders are a and a+1. Optimal breakpoints
+    are at borders or inside cells that are not closed.
 
     Attributes:
         closed: Cells that no optimal breakpoint is strictly inside of.
         best: The best solution's breakpoints, as ranks.
         upper: Its cost.
+        price: What a cluster cost last.
     """
 
     def __init__(self, x: Reals, k: int, h: Reals | None, pin: int) -> None:
         self.x, self.k, self.h, self.pin = x, k, h, pin
-        self.middle = float(x[len(x) // 2]) if pin < 0 else 0.0
-        self.sums = Sums(x, h, self.middle)
+        middle = float(x[len(x) // 2]) if pin < 0 else 0.0
+        self.sums = Sums(x, h, middle)
         self.least = LEAST * float(self.sums(np.array([len(x)]))[0][0]) if h is not None else 0.0
         self.edge, guess = first_edges(x, self.sums, k, pin)
         whole = np.ones(len(self.edge) - 1, bool)
         self.weight, self.offset, self.scatter = measure(x, h, self.edge, whole)
         np.maximum(self.weight, self.least, out=self.weight)
         self.closed = ~whole
-        self.lo = np.array([0] * k + [len(whole)])
-        self.hi = np.array([0] + [len(whole)] * k)
-        away = x[self.edge[:-1]].astype(np.float64) - self.middle + self.offset
+        away = x[self.edge[:-1]].astype(np.float64) - middle + self.offset
         square = float(np.sum(self.scatter + self.weight * away * away))
         self.blur = _NOISE * len(x) ** 0.5 * square
-        self.upper, self.lower, self.best = np.inf, 0.0, guess
-        self._insert(polish(self.sums, guess, pin))
+        self.upper, self.best = np.inf, polish(self.sums, guess, pin)
+        self._insert(self.best)
+        self._consider(self.best)
+        self.price = 2.0 * self.upper / k
 
     def solve(self) -> Floats:
         """Return the optimal centres."""
@@ -74,154 +74,179 @@ class _Search:
             pass
         return self._clusters(self.best)[0]
 
-    def _clusters(self, rank: Ints) -> tuple[Floats, float]:
-        """Return the centres and the cost of a solution, from differences within clusters only."""
-        border = np.searchsorted(self.edge, rank)
-        origin, cells = self.x[rank[:-1]].astype(np.float64), np.diff(border)
-        near = self.x[self.edge[:-1]] - np.repeat(origin, cells) + self.offset
-        mean = np.add.reduceat(self.weight * near, border[:-1])
-        mean /= np.add.reduceat(self.weight, border[:-1])
+    def _round(self) -> bool:
+        """Bound, close the cells that cannot hold a breakpoint, split the rest; False when done."""
+        before = self.upper
+        cuts = np.searchsorted(self.edge, self.best)
+        cells, split = self._cells(cuts)
+        slack = _SLACK if split.any() else 0.0
+        bound, path = best_bound(cells, self.k, self.price, cuts, self.upper, slack)
+        self.price = bound.price
+        noise = self._noise(cells, cuts)
+        full = self.best
+        if len(path) <= self.k + 1:  # of fewer where scalars next to each other cannot be told
+            repeated = np.repeat(self.edge[path[:1]], self.k + 1 - len(path))
+            full = fill(self.x, np.concatenate([repeated, self.edge[path]]))
+        if len(path) == self.k + 1:
+            self._consider(full)
+        if self.upper - bound.of(self.k) + noise <= 1e-12 * self.upper:
+            return False
+        rank = polish(self.sums, full, self.pin)
+        gained = gain(self.sums, rank, self.pin) - gain(self.sums, self.best, self.pin)
+        limit = min(self.upper, self.upper - gained + self.blur) + noise
+        good = self._good(cells, bound, cuts, limit)
+        del cells, bound  # memory: more cells come now
+        live = good[1:] | good[:-1]
+        self.closed |= ~live
+        split &= live
+        best = rank if gained > 0.0 else self.best
+        extra = self._borders(split, best)
+        good[np.searchsorted(self.edge, self.best)] = True
+        del live, split
+        self._merge(good)
+        self._insert(np.concatenate([best, full, extra]))
+        self._consider(best)
+        self._consider(full)
+        return len(extra) > 0 or self.upper < before * (1.0 - 1e-12)
+
+    def _cells(self, cuts: Ints) -> tuple[Cells, Mask]:
+        """Return the cells, and those that a breakpoint inside may save anything in."""
+        y = self._placed()
+        total = np.add.reduceat(self.weight, cuts[:-1])
+        centre = np.add.reduceat(self.weight * y, cuts[:-1]) / total
+        pin = -1
         if self.pin >= 0:
-            held = np.searchsorted(rank, self.pin, "right") - 1
-            mean[held] = -origin[held]
-        near -= np.repeat(mean, cells)
-        return origin + mean, float(np.sum(self.scatter + self.weight * near * near))
+            pin = int(np.searchsorted(self.edge, self.pin))  # has a cell to itself
+            centre[np.searchsorted(cuts, pin, "right") - 1] = 0.0
+        taken, saved = self._allow(y, centre)
+        pay = np.zeros(len(self.edge))
+        np.maximum(saved[1:], saved[:-1], out=pay[1:-1])
+        cells = Cells(self.weight, y, self.scatter, taken, pay, pin)
+        return cells, saved > 1e-15 * self.upper
 
-    def _insert(self, rank: Ints, extra: Ints | None = None) -> None:
-        """Add borders at a solution's breakpoints, and extra ones; keep the solution if best."""
-        added = rank if extra is None else np.concatenate([rank, extra])
-        edge = np.sort(np.concatenate([self.edge, added]))
-        edge = edge[np.append(True, edge[1:] > edge[:-1])]
-        where = np.searchsorted(edge, self.edge)
-        pieces = np.diff(where)
-        parent = np.repeat(np.arange(len(pieces)), pieces)
-        fresh = (pieces > 1)[parent]
-        self.lo, self.hi, self.edge = where[self.lo], where[self.hi], edge
-        self.closed = self.closed[parent]
-        cells = (v[parent] for v in (self.weight, self.offset, self.scatter))
-        self.weight, self.offset, self.scatter = cells
-        weight, self.offset[fresh], self.scatter[fresh] = measure(self.x, self.h, edge, fresh)
-        self.weight[fresh] = np.maximum(weight, self.least)
-        self._place()
-        self._consider(rank)
-
-    def _place(self) -> None:
-        """Set the cells' means `y`, with gaps that no optimal cluster can span shortened.
+    def _placed(self) -> Floats:
+        """Return the cells' means, with gaps that no optimal cluster can span shortened.
 
         A cluster across a gap g costs at least g²/2 times the least weight, here 8 times the best
         known total. With a pinned centre, 0 stays where it is.
         """
-        first = self.x[self.edge[:-1]].astype(np.float64)
-        last = self.x[self.edge[1:] - 1].astype(np.float64)
         lightest = 1.0 if self.h is None else float(self.weight.min())
         with np.errstate(over="ignore", divide="ignore"):
             widest = 4.0 * np.sqrt(self.upper / lightest)
-        gap = np.minimum(first[1:] - last[:-1], widest)
-        self.y = self.offset.copy()
-        self.y[1:] += np.cumsum((last - first)[:-1] + gap)
+        y = np.zeros(len(self.weight))
+        rise, last = y[1:], self.x[self.edge[1:-1] - 1].astype(np.float64)
+        np.subtract(self.x[self.edge[1:-1]], last, out=rise)
+        np.minimum(rise, widest, out=rise)
+        last -= self.x[self.edge[:-2]]
+        rise += last
+        np.cumsum(rise, out=rise)
+        y += self.offset
         if self.pin >= 0:
-            self.y -= self.y[self._pinned()]
+            y -= y[np.searchsorted(self.edge, self.pin)]
+        return y
 
-    def _consider(self, rank: Ints) -> None:
-        cost = self._clusters(rank)[1]
-        if cost < self.upper:
-            self.upper, self.best = cost, rank
-            self._place()
-
-    def _pinned(self) -> int:
-        """Return the cell of the pinned scalar, which it has to itself; -1 without one."""
-        return int(np.searchsorted(self.edge, self.pin)) if self.pin >= 0 else -1
-
-    def _means(self, border: Ints) -> Floats:
-        total = np.add.reduceat(self.weight, border[:-1])
-        mean: Floats = np.add.reduceat(self.weight * self.y, border[:-1]) / total
-        if self.pin >= 0:
-            mean[np.searchsorted(border, self._pinned(), "right") - 1] = 0.0
-        return mean
-
-    def _allow(self, centre: Floats) -> tuple[Floats, Floats]:
+    def _allow(self, y: Floats, centre: Floats) -> tuple[Floats, Floats]:
         """Return what a breakpoint inside each cell may save: weight off its end, and a constant.
 
         The scale τ that balances the two is √2 times half the distance of neighbouring centres.
         """
-        spread = np.sqrt(self.weight * self.scatter)
-        half = np.interp(self.y, (centre[1:] + centre[:-1]) / 2, np.diff(centre) / np.sqrt(2.0))
-        scale = np.maximum(half, 4.0 * spread / self.weight)
+        spread = self.weight * self.scatter
         spread[self.closed] = 0.0
+        np.sqrt(spread, out=spread)
+        scale = np.interp(y, (centre[1:] + centre[:-1]) / 2, np.diff(centre) / np.sqrt(2.0))
+        taken = spread / self.weight
+        taken *= 4.0
+        np.maximum(scale, taken, out=scale)
         inside = spread > 0.0
-        taken = np.divide(spread, scale, out=np.zeros_like(spread), where=inside)
-        return taken, np.where(inside, spread * scale + self.scatter, 0.0)
+        np.divide(spread, scale, out=taken, where=inside)
+        scale *= spread
+        np.add(scale, self.scatter, out=spread, where=inside)
+        return taken, spread
 
-    def _round(self) -> bool:
-        """Bound, close the cells that cannot hold a breakpoint, split the rest; False when done."""
-        before = self.upper * (1.0 - 1e-12)
-        centre = self._means(np.searchsorted(self.edge, self.best))
-        taken, saved = self._allow(centre)
-        pay = np.zeros(len(self.edge))
-        pay[1:-1] = np.maximum(saved[1:], saved[:-1])
-        cells = Cells(self.weight, self.y, self.scatter, taken)
-        first = self._reach(cells) if self.k > 2 else None
-        layers = Layers(cells, self.lo, self.hi, centre, self._pinned(), first)
-        ahead, path = layers.forward(pay)
-        full = fill(self.x, self.edge[path])
-        if np.array_equal(self.edge[np.searchsorted(self.edge, full)], full):
-            self._consider(full)
-        if self.upper - ahead[self.k][0] + layers.noise <= 1e-12 * self.upper:
-            return False
-        self.lower = max(self.lower, ahead[self.k][0] - layers.noise)
-        rank = polish(self.sums, full, self.pin)
-        gained = gain(self.sums, rank, self.pin) - gain(self.sums, self.best, self.pin)
-        limit = min(self.upper, self.upper - gained + self.blur) + layers.noise
-        live, narrowed = self._close(ahead, layers.backward(pay), limit, path)
-        noise = layers.noise
-        best = rank if gained > 0.0 else self.best
-        extra = self._borders(live & (saved > 1e-15 * self.upper), best)
-        del layers, cells, first, taken, saved, pay  # memory: more cells come now
-        self._insert(best, np.append(extra, full))
-        self._consider(full)
-        if len(extra) > 0:
-            return True
-        # all is exact: again only where that is more precise, sums being about nearer points
-        return (narrowed or self.upper < before) and noise > 1e-12 * self.upper
+    def _noise(self, cells: Cells, cuts: Ints) -> float:
+        """Return a bound of the rounding error of the bounds of about the best solution.
 
-    def _reach(self, cells: Cells) -> Ints:
-        """Return the first start of clusters that end at each border, and narrow the windows."""
-        border = np.searchsorted(self.edge, self.best)
-        weight = np.add.reduceat(self.weight, border[:-1])
-        pin = self._pinned()
-        held = int(np.searchsorted(border, pin, "right")) - 1 if pin >= 0 else -1
-        excess = self.upper * (1.0 + 1e-9) - self.lower
-        gain = most_gain(weight, self._means(border), held, excess)
-        first = first_starts(cells, gain, pin, weighted=self.h is not None)
-        last = np.searchsorted(first, np.arange(len(first)), "right") - 1
-        for j in range(1, self.k):
-            self.hi[j] = min(self.hi[j], last[self.hi[j - 1]])
-        for j in range(self.k - 1, 0, -1):
-            self.lo[j] = max(self.lo[j], first[self.lo[j + 1]])
-        return first
-
-    def _close(
-        self, ahead: list[Floats], rest: Iterator[tuple[int, Floats]], limit: float, path: Ints
-    ) -> tuple[Mask, bool]:
-        """Close cells and narrow windows by the least cost through every border.
-
-        Returns:
-            The cells that remain, and whether any window narrowed.
+        Squares are of distances from within the cluster, or from 0.
         """
-        live, lo, hi = np.zeros(len(self.closed), bool), self.lo.copy(), self.hi.copy()
-        for j, behind in rest:
-            del ahead[j + 1 :]  # memory
-            good = np.flatnonzero(ahead[j] + behind <= limit) + lo[j]
-            if len(good) == 0:  # only rounding can do this
-                good = path[j : j + 1]
-            live[np.maximum(good - 1, 0)] = True
-            live[np.minimum(good, len(live) - 1)] = True
-            lo[j], hi[j] = max(good[0] - 1, lo[j]), min(good[-1] + 1, hi[j])
-        lo, hi = np.maximum.accumulate(lo), np.minimum.accumulate(hi[::-1])[::-1]
-        narrowed = int((hi - lo).sum()) < int((self.hi - self.lo).sum())
-        self.closed |= ~live
-        self.lo, self.hi = lo, hi
-        return live, narrowed
+        count = np.diff(cuts)
+        first, last = cells.mean[cuts[:-1]], cells.mean[cuts[1:] - 1]
+        span = last - first
+        if cells.pin >= 0:
+            held = int(np.searchsorted(cuts, cells.pin, "right")) - 1
+            near = slice(max(held - 1, 0), held + 2)
+            span[near] = np.maximum(np.abs(first[near]), np.abs(last[near]))
+        squares = float(np.dot(self.weight, np.repeat(span * span, count)) + self.scatter.sum())
+        return _NOISE * (squares + self.upper + self.price * self.k)
+
+    def _good(self, cells: Cells, bound: Bound, cuts: Ints, limit: float) -> Mask:
+        """Return the borders that a solution within the limit may have, at or next to them."""
+        through = cheapest(cells.mirrored(), bound.price, len(cells.mean) - cuts[::-1])[0][::-1]
+        through += bound.least
+        through += cells.pay
+        good: Mask = through <= limit + bound.price * self.k
+        return good
+
+    def _merge(self, kept: Mask) -> None:
+        """Make one cell of all those between borders to keep, and those of cells not closed."""
+        kept[1:] |= ~self.closed
+        kept[:-1] |= ~self.closed
+        kept[[0, -1]] = True
+        if self.pin >= 0:
+            pin = int(np.searchsorted(self.edge, self.pin))
+            kept[pin : pin + 2] = True
+        if kept.all():
+            return
+        at = np.flatnonzero(kept)
+        cells = merged(self.x, self.edge, at[:-1], self.weight, self.offset, self.scatter)
+        self.weight, self.offset, self.scatter = cells
+        self.closed, self.edge = self.closed[at[:-1]], self.edge[at]
+
+    def _insert(self, added: Ints) -> None:
+        """Add borders."""
+        edge = np.concatenate([self.edge, added])
+        edge.sort()
+        edge = edge[np.append(True, edge[1:] > edge[:-1])]
+        pieces = np.diff(np.searchsorted(edge, self.edge))
+        fresh = np.repeat(pieces > 1, pieces)
+        self.closed = np.repeat(self.closed, pieces)
+        self.weight = np.repeat(self.weight, pieces)
+        self.offset = np.repeat(self.offset, pieces)
+        self.scatter = np.repeat(self.scatter, pieces)
+        self.edge = edge
+        for a in range(0, len(fresh), _TOGETHER):
+            some = slice(a, a + _TOGETHER)
+            new = fresh[some]
+            found = measure(self.x, self.h, edge[a : a + _TOGETHER + 1], new)
+            for own, part in zip((self.weight, self.offset, self.scatter), found, strict=True):
+                own[some][new] = part
+        np.maximum(self.weight, self.least, out=self.weight)
+
+    def _consider(self, rank: Ints) -> None:
+        """Keep a solution, with borders at its breakpoints, if it is the best."""
+        cost = self._clusters(rank)[1]
+        if cost < self.upper:
+            self.upper, self.best = cost, rank
+
+    def _clusters(self, rank: Ints) -> tuple[Floats, float]:
+        """Return the centres and the cost of a solution, from differences within clusters only."""
+        border = np.searchsorted(self.edge, rank)
+        centre, cost = np.empty(self.k), 0.0
+        for a in range(0, self.k, _CLUSTERS):
+            some, origin = border[a : a + _CLUSTERS + 1], self.x[rank[a:-1][:_CLUSTERS]]
+            cells, count = slice(some[0], some[-1]), np.diff(some)
+            near = self.x[self.edge[:-1][cells]].astype(np.float64)
+            near -= np.repeat(origin, count)
+            near += self.offset[cells]
+            weight, first = self.weight[cells], some[:-1] - some[0]
+            mean = np.add.reduceat(weight * near, first) / np.add.reduceat(weight, first)
+            if rank[a] <= self.pin < rank[a + len(mean)]:
+                held = np.searchsorted(rank, self.pin, "right") - 1 - a
+                mean[held] = -origin[held]
+            near -= np.repeat(mean, count)
+            near *= near
+            cost += float(np.dot(near, weight) + self.scatter[cells].sum())
+            centre[a : a + len(mean)] = origin + mean
+        return centre, cost
 
     def _borders(self, split: Mask, best: Ints) -> Ints:
         """Return new borders in the cells to split.
@@ -231,10 +256,9 @@ class _Search:
         optimal, since moving a breakpoint by d clusters, and all others so that it costs least,
         costs about d²/k clusters' scatter, and such cells may save about k·(d/k)².
         """
-        inside = int((self.edge[self.hi] - self.edge[self.lo]).sum())
         rest, new = split.copy(), np.empty(0, np.int64)
-        if self.k <= _FEW and inside < _WIDE * len(self.x):
-            low, high = self.edge[self.lo[1:-1], None], self.edge[self.hi[1:-1], None]
+        if self.k <= _FEW:
+            low, high = best[:-2, None], best[2:, None]
             step = steps(len(self.x), self.k)
             graded = [best[1:-1, None] + side for side in (step, -step)]
             new = np.concatenate([g[(g > low) & (g < high)] for g in graded])
@@ -242,9 +266,12 @@ class _Search:
             within = split[cell] & (self.edge[cell + 1] != new)
             rest[cell[within]] = False
             new = new[within]
-        parts = len(self.x) if self.k > _FEW and inside <= _SINGLES else _PARTS
         start, count = self.edge[:-1][rest], np.diff(self.edge)[rest]
-        pieces = np.minimum(count, parts)
-        which = np.repeat(np.arange(len(start)), pieces)
-        piece = np.arange(len(which)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        return np.concatenate([new, start[which] + count[which] * piece // pieces[which]])
+        parts = _PARTS if _PARTS * len(start) <= _CELLS else 2
+        if self.k > _FEW and int(count.sum()) <= _CELLS:
+            parts = len(self.x)
+        found = [
+            cut(start[a : a + _TOGETHER], count[a : a + _TOGETHER], parts)
+            for a in range(0, len(start), _TOGETHER)
+        ]
+        return np.concatenate([new, *found])

@@ -23,20 +23,27 @@ borders alone bounds the optimum from below, in total and through each border, i
 weight a/τ off the first and the last cell of every cluster, and a·τ + q off at every breakpoint.
 With τ >= 4a/w no weight turns negative, and the bound is itself a k-means cost, hence Monge.
 
-Each round computes these bounds from both ends (:mod:`.kmeans_bounds`), closes all cells that no
-solution as good as the best known one has a breakpoint in, and splits the others
-(:mod:`.kmeans_search`). It ends when the bound meets the best solution, or all cells left are
-single scalars and dynamic programming over them is exact. With many clusters, first rounds only try
-clusters that are not too long to be optimal (:mod:`.kmeans_band`), a few dozen for each end.
+The number of clusters is replaced by a price of each. Costs being Monge, the least cost F(k) is
+convex in k, so with a price between F(k)-F(k+1) and F(k-1)-F(k) the cheapest number of clusters is
+k, and nothing is lost (Aggarwal, Schieber & Tokuyama 1994; Grønlund et al. 2017). One pass over the
+borders then takes the place of k of them, and what it keeps does not grow with k. A solution with a
+breakpoint that only another number of clusters explains costs at least half as much more by these
+bounds, for a price in the middle, as by bounds for k clusters: little less is pruned.
+
+Each round looks for the price, computes these bounds from both ends (:mod:`.kmeans_priced`), closes
+all cells that no solution as good as the best known one has a breakpoint in, joins those at no such
+place, and splits the others (:mod:`.kmeans_search`). It ends when the bound meets the best
+solution, or all cells left are single scalars, and the bound is exact.
 
 **Guarantee.** The optimum, up to floating point (1e-12 relative) and to the rounding of the centres
 to the values' type. Heuristics (a first guess, local improvement) only save time. Pruning allows
 for rounding; all sums are taken about nearby points, and gaps too wide for an optimal cluster to
 span are shortened first, so neither offsets nor outliers nor clusters far apart cancel digits.
 
-**Complexity.** O(n log n) to sort; then, for smooth data, about O(k² log n) candidates in all, each
-at O(log k). In the worst case, ever so many equally good solutions, O(k·n log n). Memory: a sorted
-copy and prefix sums, together three times as large as float32 values, and the candidates.
+**Complexity.** O(n log n) to sort; then, for smooth data, about O(k log n) candidates, each tried
+with some dozens of starts. In the worst case, ever so many equally good solutions, all scalars are
+candidates. Memory: a sorted copy, sums of every few scalars, and some 15 numbers for each of the
+candidates at a time.
 """
 
 from __future__ import annotations
@@ -54,17 +61,23 @@ _BLOCK = 1 << 15  # scalars assigned at a time, to stay in cache
 
 
 def optimal_kmeans(
-    values: Tensor, k: int, weights: Tensor | None = None, *, zero: bool = False
+    values: Tensor,
+    k: int,
+    weights: Tensor | None = None,
+    *,
+    zero: bool = False,
+    scratch: bool = False,
 ) -> Tensor:
     """Return the globally optimal k-means codebook of scalars.
 
     Args:
-        values: Any shape, n >= 1 finite floating-point values, on any device; left as they are.
+        values: Any shape, n >= 1 finite floating-point values, on any device.
         k: Number of centres, at least 1.
         weights: What each value's squared distance is multiplied by: same shape, floating point,
             >= 0 and finite. Values without weight count for nothing, but where none has any they
             count alike. None for ones.
         zero: Whether one of the centres is to be 0.
+        scratch: Whether `values` may be overwritten, which saves a copy.
 
     Returns:
         The centres, ascending and distinct: shape (min(k, distinct values),), on the device and of
@@ -79,7 +92,7 @@ def optimal_kmeans(
         found = f"{values.numel()} of {values.dtype}"
         raise SchemeError(f"a codebook needs floating-point values, not {found}")
     dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
-    x, h = _scalars(values.detach().reshape(-1).to(dtype), weights)
+    x, h = _scalars(values.detach().reshape(-1).to(dtype), weights, scratch)
     pin = int(np.searchsorted(x, 0.0)) if zero else -1
     if zero:  # a scalar of its own, at a distance of 0, makes every solution have that cluster
         x, h = np.insert(x, pin, 0.0), None if h is None else np.insert(h, pin, h.max())
@@ -113,13 +126,13 @@ def assign(values: Tensor, codebook: Tensor) -> Tensor:
     return torch.bucketize(values, between, out_int32=True).to(dtype)
 
 
-def _scalars(flat: Tensor, weights: Tensor | None) -> tuple[Reals, Reals | None]:
+def _scalars(flat: Tensor, weights: Tensor | None, scratch: bool) -> tuple[Reals, Reals | None]:
     """Return the sorted values that have weight, and their weights, None where all are equal."""
     h = None if weights is None else weights.detach().reshape(-1).to(flat.device)
     if h is not None and (not bool(h.any()) or bool((h == h[0]).all())):
         h = None
     if h is None:
-        x = sort_scalars(flat)
+        x = sort_scalars(flat, scratch=scratch)
     if h is not None:
         if not bool(torch.isfinite(flat).all()):
             raise SchemeError("a codebook needs finite values: found NaN or infinity")

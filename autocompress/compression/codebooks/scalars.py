@@ -11,18 +11,21 @@ Ints = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
-CHUNK = 1 << 16  # scalars converted to float64 at once: stays in cache
+CHUNK = 1 << 14  # scalars converted to float64 at once: stays in cache
 _BLOCK = 16  # scalars between two stored sums of many
+_RANKS = 1 << 8  # ranks whose sums are completed at once
 _FEW = 1 << 18  # up to which every sum is stored
 
 
-def sort_scalars(values: Tensor) -> Reals:
-    """Return sorted scalars in an array of their own; NaN last.
+def sort_scalars(values: Tensor, *, scratch: bool = False) -> Reals:
+    """Return sorted scalars, in an array of their own unless the given one is `scratch`; NaN last.
 
     Sorted where that is fast: on a CPU NumPy is, by vector instructions, many times torch.
     """
     if values.device.type == "cpu":
-        return np.sort(values.numpy())
+        found = values.numpy() if scratch else values.numpy().copy()
+        found.sort()
+        return found
     return np.asarray(values.sort().values.cpu().numpy())
 
 
@@ -90,8 +93,8 @@ class Sums:
             return (rank.astype(np.float64) if self._weight is None else self._weight[rank]), moment
         flat = rank.reshape(-1)
         moment, weight = np.empty(len(flat)), flat.astype(np.float64)
-        for a in range(0, len(flat), CHUNK // _BLOCK):
-            some = flat[a : a + CHUNK // _BLOCK]
+        for a in range(0, len(flat), _RANKS):
+            some = flat[a : a + _RANKS]
             block = some // self.block
             at = block[:, None] * self.block + np.arange(self.block)
             inside = at < some[:, None]

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.compression.codebooks import kmeans_bounds, kmeans_cells, kmeans_search
+from autocompress.compression.codebooks import kmeans_cells, kmeans_priced, kmeans_search
 from autocompress.compression.codebooks.optimal_kmeans import assign, optimal_kmeans
 from autocompress.errors import SchemeError
 
@@ -127,20 +127,17 @@ def test_kmeans1d_is_not_better(kind: str, k: int) -> None:
     assert distortion(values, k) <= partition_cost(values, theirs) * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("way", ["tables", "band", "monotone search"])
+@pytest.mark.parametrize("rows", [2, 5])
 @pytest.mark.parametrize("kind", ["normal", "skewed", "few values", "offset", "any scale"])
-def test_all_ways_to_the_bounds_agree(
-    way: str, kind: str, monkeypatch: pytest.MonkeyPatch, coarse: None
+def test_many_rounds_of_few_ends_at_a_time(
+    rows: int, kind: str, monkeypatch: pytest.MonkeyPatch, coarse: None
 ) -> None:
     kmeans1d = pytest.importorskip("kmeans1d")
-    monkeypatch.setattr(kmeans_bounds, "_TABLE", 1 << 30 if way == "tables" else 0)
-    monkeypatch.setattr(kmeans_bounds, "_TABLES", 1 << 30)
-    monkeypatch.setattr(kmeans_bounds, "_TOP", 2)
-    monkeypatch.setattr(kmeans_bounds, "_MOMENTS", 1 << 30 if way == "tables" else 0)
-    monkeypatch.setattr(kmeans_bounds.Layers, "_faster", lambda *_: way == "band")
-    monkeypatch.setattr(kmeans_search, "_SINGLES", 0)
+    monkeypatch.setattr(kmeans_priced, "_ROWS", rows)
+
+    monkeypatch.setattr(kmeans_search, "_CELLS", 0)
     values = KINDS[kind](np.random.default_rng(3), 1500)
-    for k in (3, 9, 20):
+    for k in (3, 9, 20, 40):
         theirs = np.array(kmeans1d.cluster(values, k).clusters)
         assert distortion(values, k) <= partition_cost(values, theirs) * (1 + 1e-12)
 

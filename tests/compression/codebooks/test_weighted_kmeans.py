@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocompress.compression import Codebook
-from autocompress.compression.codebooks import kmeans_bounds, kmeans_cells, kmeans_search, scalars
+from autocompress.compression.codebooks import kmeans_cells, kmeans_priced, kmeans_search, scalars
 from autocompress.compression.codebooks.optimal_kmeans import optimal_kmeans
 from autocompress.compression.weighting import Diagonal
 from autocompress.errors import SchemeError
@@ -73,12 +73,11 @@ def test_no_codebook_is_better(
         patch.setattr(kmeans_cells, "_FIRST", 2 + seed % 20)
         patch.setattr(kmeans_cells, "_CELLS", 1)
         patch.setattr(scalars, "_FEW", 0 if seed % 3 else 1 << 18)
-        if seed % 4 < 3:  # no tables
-            patch.setattr(kmeans_bounds, "_TABLE", 0)
-            patch.setattr(kmeans_bounds, "_MOMENTS", 0)
-            patch.setattr(kmeans_bounds, "_TOP", 2)
-            patch.setattr(kmeans_bounds.Layers, "_faster", lambda *_: seed % 4 < 2)
-            patch.setattr(kmeans_search, "_SINGLES", 0)
+        if seed % 4:
+            patch.setattr(kmeans_priced, "_ROWS", 1 + seed % 4)
+
+            patch.setattr(kmeans_search, "_CELLS", 0)
+            patch.setattr(kmeans_search, "_FEW", 0 if seed % 5 else 32)
         codebook = optimal_kmeans(x, k, None if weights == "none" else h, zero=zero)
     assert len(codebook) <= k
     assert bool((codebook.diff() > 0).all())

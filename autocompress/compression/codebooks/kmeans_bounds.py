@@ -21,13 +21,11 @@ class Bound:
 
     Attributes:
         price: The price.
-        least: Least cost up to every border, prices paid.
         path: The borders of the cheapest clusters.
         cost: What these cost, less their price.
     """
 
     price: float
-    least: Floats
     path: Ints
     cost: float
 
@@ -38,23 +36,23 @@ class Bound:
 
     def of(self, k: int) -> float:
         """Return the lower bound of the cost of k clusters."""
-        return float(self.least[-1]) - self.price * k
+        return self.cost + self.price * (self.count - k)
 
 
-def at_price(cells: Cells, price: float, cuts: Ints) -> Bound:
-    """Return the bound of a price."""
+def at_price(cells: Cells, price: float, cuts: Ints) -> tuple[Bound, Floats]:
+    """Return the bound of a price, and the least cost up to every border, prices paid."""
     least, start = cheapest(cells, price, cuts)
     border, path = len(start) - 1, [len(start) - 1]
     while border:
         border = int(start[border])
         path.append(border)
     found = np.array(path[::-1])
-    return Bound(price, least, found, float(least[-1]) - price * (len(found) - 1))
+    return Bound(price, found, float(least[-1]) - price * (len(found) - 1)), least
 
 
 def best_bound(
     cells: Cells, k: int, price: float, cuts: Ints, upper: float, slack: float
-) -> tuple[Bound, Ints]:
+) -> tuple[Bound, Floats, Ints]:
     """Return about the greatest lower bound of the cost of k clusters to be had.
 
     The least cost is convex in the number of clusters, so with the right price k clusters are
@@ -69,16 +67,16 @@ def best_bound(
         slack: The part of the gap to that by which the bound may fall short.
 
     Returns:
-        The bound, and the borders of k clusters that about meet it; of another number where none
-        are found.
+        The bound, the least cost up to every border that it is of, and the borders of k clusters
+        that about meet it; of another number where none are found.
     """
     best = fewer = more = None
     for i in range(_TRIES):
-        bound = at_price(cells, price, cuts)
+        bound, found = at_price(cells, price, cuts)
         if best is None or bound.of(k) > best.of(k):
-            best = bound
+            best, least = bound, found
         if bound.count == k:
-            return bound, bound.path
+            return best, least, bound.path
         if bound.count < k:
             fewer = bound
         else:
@@ -96,8 +94,8 @@ def best_bound(
         price = across if i % 2 else _between(fewer, more, k)
     assert best is not None
     if fewer is not None and more is not None:
-        return best, joined(fewer.path, more.path, k)
-    return best, best.path
+        return best, least, joined(fewer.path, more.path, k)
+    return best, least, best.path
 
 
 def _between(fewer: Bound, more: Bound, k: int) -> float:

@@ -14,7 +14,7 @@ from autocompress.compression.codebooks.scalars import Floats, Ints
 
 Starts: TypeAlias = npt.NDArray[np.int32]
 
-_ENTRIES = 1 << 14  # costs computed at a time, at most: stay in cache
+_ENTRIES = 1 << 13  # costs computed at a time, at most: stay in cache
 _ROWS = 64  # ends whose costs are, at most
 _LATE = np.triu(np.ones((_ROWS, _ROWS), np.bool_))
 

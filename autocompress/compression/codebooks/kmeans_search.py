@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autocompress.compression.codebooks.kmeans_bounds import Bound, best_bound
+from autocompress.compression.codebooks.kmeans_bounds import best_bound
 from autocompress.compression.codebooks.kmeans_cells import cut, first_edges, measure, merged, steps
 from autocompress.compression.codebooks.kmeans_local import LEAST, fill, gain, polish
 from autocompress.compression.codebooks.kmeans_priced import Cells, cheapest
@@ -15,7 +15,7 @@ _PARTS = 4  # pieces a cell is split into
 _CELLS = 1 << 14  # cells up to which it is, and scalars up to which all are cells
 _SLACK = 0.2  # of the gap, that a greater bound is not worth another try
 _CLUSTERS = 32  # whose cost is computed at a time
-_TOGETHER = 1 << 12  # cells measured, or cut, at a time
+_TOGETHER = 1 << 11  # cells measured, or cut, at a time
 _NOISE = 64 * float(np.finfo(np.float64).eps)
 
 
@@ -80,7 +80,7 @@ class _Search:
         cuts = np.searchsorted(self.edge, self.best)
         cells, split = self._cells(cuts)
         slack = _SLACK if split.any() else 0.0
-        bound, path = best_bound(cells, self.k, self.price, cuts, self.upper, slack)
+        bound, least, path = best_bound(cells, self.k, self.price, cuts, self.upper, slack)
         self.price = bound.price
         noise = self._noise(cells, cuts)
         full = self.best
@@ -94,8 +94,8 @@ class _Search:
         rank = polish(self.sums, full, self.pin)
         gained = gain(self.sums, rank, self.pin) - gain(self.sums, self.best, self.pin)
         limit = min(self.upper, self.upper - gained + self.blur) + noise
-        good = self._good(cells, bound, cuts, limit)
-        del cells, bound  # memory: more cells come now
+        good = self._good(cells, least, cuts, limit)
+        del cells, least  # memory: more cells come now
         live = good[1:] | good[:-1]
         self.closed |= ~live
         split &= live
@@ -118,11 +118,15 @@ class _Search:
         if self.pin >= 0:
             pin = int(np.searchsorted(self.edge, self.pin))  # has a cell to itself
             centre[np.searchsorted(cuts, pin, "right") - 1] = 0.0
-        taken, saved = self._allow(y, centre)
-        pay = np.zeros(len(self.edge))
-        np.maximum(saved[1:], saved[:-1], out=pay[1:-1])
-        cells = Cells(self.weight, y, self.scatter, taken, pay, pin)
-        return cells, saved > 1e-15 * self.upper
+        taken, pay, split = np.empty(len(y)), np.zeros(len(y) + 1), np.empty(len(y), bool)
+        for a in range(0, len(y), _TOGETHER):
+            some = slice(a, a + _TOGETHER)
+            taken[some], saved = self._allow(some, y[some], centre)
+            split[some] = saved > 1e-15 * self.upper
+            for side in (pay[:-1][some], pay[1:][some]):
+                np.maximum(side, saved, out=side)
+        pay[[0, -1]] = 0.0
+        return Cells(self.weight, y, self.scatter, taken, pay, pin), split
 
     def _placed(self) -> Floats:
         """Return the cells' means, with gaps that no optimal cluster can span shortened.
@@ -145,23 +149,19 @@ class _Search:
             y -= y[np.searchsorted(self.edge, self.pin)]
         return y
 
-    def _allow(self, y: Floats, centre: Floats) -> tuple[Floats, Floats]:
-        """Return what a breakpoint inside each cell may save: weight off its end, and a constant.
+    def _allow(self, some: slice, y: Floats, centre: Floats) -> tuple[Floats, Floats]:
+        """Return what a breakpoint inside some cells may save: weight off its end, and a constant.
 
         The scale τ that balances the two is √2 times half the distance of neighbouring centres.
         """
-        spread = self.weight * self.scatter
-        spread[self.closed] = 0.0
-        np.sqrt(spread, out=spread)
-        scale = np.interp(y, (centre[1:] + centre[:-1]) / 2, np.diff(centre) / np.sqrt(2.0))
-        taken = spread / self.weight
-        taken *= 4.0
-        np.maximum(scale, taken, out=scale)
+        weight, scatter = self.weight[some], self.scatter[some]
+        spread = np.sqrt(weight * scatter)
+        spread[self.closed[some]] = 0.0
+        half = np.interp(y, (centre[1:] + centre[:-1]) / 2, np.diff(centre) / np.sqrt(2.0))
+        scale = np.maximum(half, 4.0 * spread / weight)
         inside = spread > 0.0
-        np.divide(spread, scale, out=taken, where=inside)
-        scale *= spread
-        np.add(scale, self.scatter, out=spread, where=inside)
-        return taken, spread
+        taken = np.divide(spread, scale, out=np.zeros_like(spread), where=inside)
+        return taken, np.where(inside, spread * scale + scatter, 0.0)
 
     def _noise(self, cells: Cells, cuts: Ints) -> float:
         """Return a bound of the rounding error of the bounds of about the best solution.
@@ -178,12 +178,12 @@ class _Search:
         squares = float(np.dot(self.weight, np.repeat(span * span, count)) + self.scatter.sum())
         return _NOISE * (squares + self.upper + self.price * self.k)
 
-    def _good(self, cells: Cells, bound: Bound, cuts: Ints, limit: float) -> Mask:
+    def _good(self, cells: Cells, least: Floats, cuts: Ints, limit: float) -> Mask:
         """Return the borders that a solution within the limit may have, at or next to them."""
-        through = cheapest(cells.mirrored(), bound.price, len(cells.mean) - cuts[::-1])[0][::-1]
-        through += bound.least
+        through = cheapest(cells.mirrored(), self.price, len(least) - 1 - cuts[::-1])[0][::-1]
+        through += least
         through += cells.pay
-        good: Mask = through <= limit + bound.price * self.k
+        good: Mask = through <= limit + self.price * self.k
         return good
 
     def _merge(self, kept: Mask) -> None:

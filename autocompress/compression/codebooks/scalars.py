@@ -11,7 +11,7 @@ Ints = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
-CHUNK = 1 << 14  # scalars converted to float64 at once: stays in cache
+CHUNK = 1 << 13  # scalars converted to float64 at once: stays in cache
 _BLOCK = 16  # scalars between two stored sums of many
 _RANKS = 1 << 8  # ranks whose sums are completed at once
 _FEW = 1 << 18  # up to which every sum is stored

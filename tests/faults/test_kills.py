@@ -25,7 +25,7 @@ def sweep(whom, out, seed=0, moments=0, trials=5):
     ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout.splitlines()[-1])
-    assert told["codes"][-1] == 0
+    assert told["codes"][-1] == 0, ended.stderr[-3000:]
     return told
 
 

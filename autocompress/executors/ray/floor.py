@@ -176,7 +176,10 @@ class StudyScheduler(FIFOScheduler):
 
 
 class Handles(Callback):
-    """Keeps Ray's handles of the workers: of one that hangs it is all that is of use."""
+    """Keeps Ray's handles of workers, of use where one hangs; and what Tune notes of trials small.
+
+    Tune has every trial in memory until the end, with statistics of all numbers in its results.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -185,3 +188,9 @@ class Handles(Callback):
         run = self._desk.runs.get(trial.trial_id)
         if run is not None:
             run.actor = trial.temporary_state.ray_actor
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        trial.last_result.pop("config", None)
+        trial.last_result["news"] = 0  # Tune tells the user of trials whose last result is empty
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()

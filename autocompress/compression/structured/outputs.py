@@ -56,7 +56,7 @@ def prune(
     if len(weights) == 1:
         return code  # the vector is the weight itself
     for run in layout.runs:
-        run.of(flat)[~mask[run.first : run.last]] = 0.0
+        run.clear(flat, mask)
     places = zip(pairwise([0, *layout.ends]), shapes, strict=True)
     return code.holding(tuple([torch.from_numpy(flat[a:b].reshape(s)) for (a, b), s in places]))
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PATIENCE = 2.0
+"""Seconds in which processes that a killed holder has just begun let go of it, too."""
 
 
 @contextmanager
@@ -16,13 +20,16 @@ def locked(path: Path, refused: Exception) -> Iterator[None]:
 
     Args:
         path: The file.
-        refused: Raised where another process holds it.
+        refused: Raised where another process holds it, and goes on to.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
-        if not _lock(descriptor):
-            raise refused
+        deadline = time.monotonic() + _PATIENCE
+        while not _lock(descriptor):
+            if time.monotonic() > deadline:
+                raise refused
+            time.sleep(0.05)
         yield
     finally:
         os.close(descriptor)

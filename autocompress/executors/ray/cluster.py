@@ -24,6 +24,10 @@ _STARTS = 3
 """How often a Ray of this machine's own is started before it counts as impossible."""
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's switch that, off, has its services use the loopback address, as on other systems."""
+_TOKEN = (
+    "; a cluster with token authentication (its 'ray start' says so) wants RAY_AUTH_MODE=token in "
+    "the environment here, too"
+)
 _DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_prestart_worker_first_driver": "0",
@@ -97,7 +101,8 @@ class Cluster:
         except Exception as error:  # whatever Ray's start-up raises
             text = str(error).strip().splitlines()[0] if str(error).strip() else ""
             what = "Ray cannot be started here" if address is None else f"Ray at {address}"
-            raise ExecutorError(f"{what}: {type(error).__name__}: {text}") from error
+            hint = _TOKEN if address is not None and "RAY_AUTH_MODE" not in os.environ else ""
+            raise ExecutorError(f"{what}: {type(error).__name__}: {text}{hint}") from error
 
     def _init(self, options: dict[str, Any], tries: int) -> None:
         """Start or join; Ray gives a start half a minute, which a busy machine may not keep to."""

@@ -27,6 +27,7 @@ _LEAVE = 10.0
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with the old one, silence is silence
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths of ours may be relative
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # where we have left, Tune's thread is not to come back
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study has it all
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # nobody reads Tune's own state
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",

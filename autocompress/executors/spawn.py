@@ -8,7 +8,6 @@ out of what a child is told to prepare.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from multiprocessing import spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
+
+from autocompress.executors.environment import environment
 
 _LAUNCHING = threading.RLock()
 _THREAD_VARIABLES = (
@@ -39,7 +40,8 @@ class WorkerProcess(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # multiprocessing's hook
-        with _LAUNCHING, _main_left_out(), _environment(process_obj.threads), _sigint_blocked():
+        threads = dict.fromkeys(_THREAD_VARIABLES, str(process_obj.threads))
+        with _LAUNCHING, _main_left_out(), environment(threads), _sigint_blocked():
             return SpawnProcess._Popen(process_obj)
 
 
@@ -78,20 +80,6 @@ def _main_left_out() -> Iterator[None]:
         yield
     finally:
         spawn.get_preparation_data = original
-
-
-@contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

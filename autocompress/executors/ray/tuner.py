@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ray import tune
 
+from autocompress.executors.environment import environment
 from autocompress.executors.ray.cluster import Cluster
 from autocompress.executors.ray.desk import Desk, Note
 from autocompress.executors.ray.floor import Floor, Handles, StudyScheduler, StudySearcher
@@ -60,9 +61,11 @@ class Tuner:
         self._ray = cluster.ray
         self._settings = settings
         self._desk = Desk()
-        self._folder = tempfile.TemporaryDirectory(prefix="autocompress-")
-        os.environ |= {**_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(size + 2)}
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        self._until_closed = contextlib.ExitStack()
+        folder = tempfile.TemporaryDirectory(prefix="autocompress-", ignore_cleanup_errors=True)
+        found = {**_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(size + 2)}
+        for part in (folder, environment(found), _silent()):
+            self._until_closed.enter_context(part)
         floor = Floor(self._desk, size)
         trainable = tune.with_parameters(Trainable, head=cluster.head, waits=waits, **worker)
         self._tuner = tune.Tuner(
@@ -77,7 +80,7 @@ class Tuner:
             ),
             run_config=tune.RunConfig(
                 name="autocompress",
-                storage_path=self._folder.name,
+                storage_path=folder.name,
                 callbacks=[Handles(self._desk)],
                 # a trial that has failed is given back: the driver knows lost nodes from bad trials
                 failure_config=tune.FailureConfig(max_failures=0),
@@ -146,14 +149,26 @@ class Tuner:
             while self._thread.is_alive() and time.monotonic() < deadline:
                 self._thread.join(0.1)
                 self._desk.read(0.0)
-        with contextlib.suppress(OSError):
-            self._folder.cleanup()
+        if self._thread is None or not self._thread.is_alive():
+            self._until_closed.close()  # else Tune, still there, would connect to Ray again
 
     def _run(self) -> None:
         try:
             self._tuner.fit()
         except BaseException as error:  # of Tune's own, or of a Ray that is gone
             self._desk.say(None, {"fatal": f"Ray Tune has ended: {type(error).__name__}: {error}"})
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Have Tune log nothing meanwhile: what there is to say, the driver says."""
+    log = logging.getLogger("ray.tune")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _name(trial: Any) -> str:

@@ -93,10 +93,13 @@ def _blocks(size: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
 
 
-def sample(size: int) -> Index:
-    """Return sorted positions, one drawn from each of ``SAMPLE`` equal parts."""
-    drawn = np.random.default_rng(0).random(SAMPLE)
-    return ((np.arange(SAMPLE) + drawn) * (size / SAMPLE)).astype(np.int64).clip(max=size - 1)
+def sample(size: int, count: int = SAMPLE) -> Index:
+    """Return sorted positions, one drawn from each of so many equal parts."""
+    drawn = np.random.default_rng(0).random(count)
+    drawn += np.arange(count)
+    drawn *= size / count
+    index = drawn.astype(np.int64)
+    return np.minimum(index, size - 1, out=index)
 
 
 def positions(mask: Mask) -> Index:

@@ -53,15 +53,16 @@ class Scores:
         return torch.nonzero(~(whole <= limit)).flatten()
 
     def sample(self) -> tuple[Array, Array | None] | None:
-        """Return magnitudes and norm of about ``SAMPLE`` random weights; None where there are few.
+        """Return magnitudes and norm of up to ``SAMPLE`` random weights; None where there are few.
 
         Both are float64 vectors; the same weights each time.
         """
         if self.flat.numel() <= 4 * ranking.SAMPLE:
             return None
-        picked = torch.from_numpy(ranking.sample(self.flat.numel())).to(self.flat.device)
+        count = min(ranking.SAMPLE, self.flat.numel() // 8)  # more would take too much memory
+        picked = torch.from_numpy(ranking.sample(self.flat.numel(), count)).to(self.flat.device)
         norm = None if self.norm is None else wide(self.norm[picked])
-        return np.abs(wide(self.flat[picked])), norm
+        return magnitudes(self.flat[picked]), norm
 
     def _read(self) -> ranking.Numbers:
         values = _numpy(self.flat)
@@ -124,6 +125,12 @@ def wide(tensor: Tensor) -> NDArray[np.float64]:
     """Return a tensor as float64 on the CPU, always a copy of its own."""
     array: NDArray[np.float64] = tensor.detach().cpu().to(torch.float64, copy=True).numpy()
     return array
+
+
+def magnitudes(tensor: Tensor) -> NDArray[np.float64]:
+    """Return a tensor's magnitudes as :func:`wide` does."""
+    array = wide(tensor)
+    return np.abs(array, out=array)
 
 
 def _numpy(flat: Tensor) -> Array:

@@ -75,6 +75,7 @@ def best_bound(
         bound, found = at_price(cells, price, cuts)
         if best is None or bound.of(k) > best.of(k):
             best, least = bound, found
+        del found  # memory: the next are as many
         if bound.count == k:
             return best, least, bound.path
         if bound.count < k:

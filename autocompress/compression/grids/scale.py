@@ -81,15 +81,14 @@ def plain_tensors(
     top = bounds(bits, True)[1]
     least, most = _LEAST, _MOST / (2 * top)
     rows = [row for w in some if len(row := w.numpy().reshape(-1))]
-    size = sum(map(len, rows))
+    size, values = sum(map(len, rows)), None
     if find is None and len(rows) > 1 and size <= _SMALL * len(rows):
         rows, values, ends = side_by_side(rows)
     else:
-        values = np.empty(size, np.float32)
         ends = [(float(np.maximum.reduce(r)), float(np.minimum.reduce(r))) for r in rows]
     scales = []
     for index, (row, (highest, lowest)) in enumerate(zip(rows, ends, strict=True)):
-        widest = max(highest, -lowest) / top
+        widest = abs(max(highest, -lowest)) / top  # of zeros, too, never a negative one
         if not widest <= most or lowest != lowest:
             return None
         scale = widest if find is None else find(row, index)
@@ -97,7 +96,9 @@ def plain_tensors(
             return None
         scales.append(scale)
     found = np.array(scales, dtype=np.float32)
+    # made this late, they take the place of what finding scales took
     levels = np.empty(size, np.int16 if bits > 8 else np.int8)
+    values = np.empty(size, np.float32) if values is None else values
     steps = found if min(scales) > 0 else np.where(found > 0, found, np.float32(1))
     round_rows(rows, steps, None if find is None else top, levels, values)
     return torch.from_numpy(levels), torch.from_numpy(found), torch.from_numpy(values)

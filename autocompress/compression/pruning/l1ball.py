@@ -22,7 +22,7 @@ from autocompress.compression.base import (
     total_numel,
 )
 from autocompress.compression.pruning.prune import SparseCode
-from autocompress.compression.selection import Scores, take, wide
+from autocompress.compression.selection import Scores, magnitudes, take, wide
 from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
@@ -100,7 +100,7 @@ def _project(scores: Scores, radius: float) -> tuple[Tensor, Tensor]:
     for guess in _guesses(scores, radius):
         index = scores.above(guess)
         gaps, inverse = _breakpoints(
-            np.abs(wide(take(scores.flat, index))),
+            magnitudes(take(scores.flat, index)),
             None if scores.norm is None else wide(take(scores.norm, index)),
         )
         gaps -= guess
@@ -119,7 +119,8 @@ def _guesses(scores: Scores, radius: float) -> Iterator[float]:
     sample = scores.sample()
     if sample is not None:
         share = radius * sample[0].size / scores.flat.numel()
-        found = _threshold(*_breakpoints(*sample), share)
+        found = _threshold(*_breakpoints(*sample), share, scratch=True)
+        del sample
         if found > 0:
             yield 0.97 * found
             yield 0.8 * found
@@ -178,15 +179,28 @@ def _shrink(
     return kept, gaps if inverse is None else np.multiply(gaps, inverse, out=gaps)
 
 
-def _threshold(points: Vector, inverse: Vector | None, radius: float) -> float:
-    """Return the τ >= 0 that ``Σ (pᵢ − τ)₊ / hᵢ = radius`` holds for, by sorting (Duchi et al.)."""
+def _threshold(
+    points: Vector, inverse: Vector | None, radius: float, *, scratch: bool = False
+) -> float:
+    """Return the τ >= 0 that ``Σ (pᵢ − τ)₊ / hᵢ = radius`` holds for, by sorting (Duchi et al.).
+
+    The points may be overwritten if they are `scratch`.
+    """
     if inverse is None:
-        points, rates = np.sort(points)[::-1], np.ones_like(points)
+        points = points if scratch else points.copy()
+        points.sort()
+        points = points[::-1]
+        levels = np.cumsum(points)
+        levels -= radius
+        levels /= np.arange(1, points.size + 1)
     else:
         order = np.argsort(points)[::-1]
         points, rates = points[order], inverse[order]
-    total = np.cumsum(rates)
-    total[total == 0] = 1.0  # weights that do not count, all at the end
-    levels = (np.cumsum(points * rates) - radius) / total
+        total = np.cumsum(rates)
+        total[total == 0] = 1.0  # weights that do not count, all at the end
+        rates *= points
+        levels = np.cumsum(rates, out=rates)
+        levels -= radius
+        levels /= total
     active = np.flatnonzero(points > levels)
     return max(0.0, float(levels[active[-1]])) if active.size else 0.0

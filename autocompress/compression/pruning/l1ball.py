@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias, final
+from typing import Any, ClassVar, TypeAlias, TypeVar, final
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
 Vector: TypeAlias = NDArray[np.float64]
+Number = TypeVar("Number", np.float64, np.int64)
 
 ROUNDS = 32
 """After so many rounds of filtering candidates are sorted, which no input makes slow."""
@@ -153,7 +154,7 @@ def _shrink(
 
     Args:
         gaps: How far each breakpoint is above a lower bound of the threshold. Overwritten.
-        inverse: 1/h of each.
+        inverse: 1/h of each. Overwritten.
         radius: Their ‖θ‖₁, less than that of the gaps.
     """
     kept: NDArray[np.int64] | None = None
@@ -172,11 +173,17 @@ def _shrink(
         settled += 1
         if not inside.all():
             settled = 0
-            found = np.flatnonzero(inside)
-            gaps = gaps.take(found)
-            inverse = None if inverse is None else inverse.take(found)
-            kept = found if kept is None else kept.take(found)
+            kept = np.flatnonzero(inside) if kept is None else _only(kept, inside)
+            gaps = _only(gaps, inside)
+            inverse = None if inverse is None else _only(inverse, inside)
     return kept, gaps if inverse is None else np.multiply(gaps, inverse, out=gaps)
+
+
+def _only(values: NDArray[Number], inside: NDArray[np.bool_]) -> NDArray[Number]:
+    """Return some of an array's values, moved to its front: the caller holds no second array."""
+    found = values[inside]
+    values[: found.size] = found
+    return values[: found.size]
 
 
 def _threshold(

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.ao.quantization.observer import MinMaxObserver, PerChannelMinMaxObserver
@@ -56,6 +56,7 @@ def test_minmax_covers_the_range_and_no_more(matrix: Tensor, bits: int, symmetri
     parts=st.lists(s.vectors(12).map(Tensor.float), min_size=1, max_size=5),
     bits=st.sampled_from([2, 4, 8, 16]),
 )
+@example(parts=[torch.zeros(1), torch.zeros(1), torch.zeros(1), -torch.zeros(1)], bits=2)
 def test_several_tensors_get_what_each_gets_by_itself(
     scale: str, block: int, parts: list[Tensor], bits: int
 ) -> None:

@@ -78,7 +78,7 @@ class Covariance:
 
 Weighting: TypeAlias = Diagonal | Covariance
 
-_BLOCK = 1 << 16  # elements summed at a time
+_BLOCK = 1 << 15  # elements summed at a time
 
 
 def kind_of(weighting: Weighting | None) -> str:

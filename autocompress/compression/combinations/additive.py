@@ -194,25 +194,24 @@ class _Sum:
     ) -> None:
         self.schemes, self.codes, self.residual = schemes, codes, residual
         self.mu, self.weighting = mu, weighting
-        self.decoded = [code.decode() if code is not None else None for code in codes]
-        for tensors in self.decoded:
-            self._add(tensors, -1.0)
+        for code in codes:
+            self._add(code, -1.0)
         self.value = self.objective()
 
     def refit(self, position: int) -> float:
         """Refit one term to what the others leave; return the objective, never increased."""
-        scheme, old, was = self.schemes[position], self.codes[position], self.decoded[position]
-        self._add(was, 1.0)
+        scheme, old = self.schemes[position], self.codes[position]
+        self._add(old, 1.0)
         target = tuple(self.residual)
         new = scheme.project(target, mu=self.mu, previous=old, weighting=self.weighting)
-        self.codes[position], self.decoded[position] = new, new.decode()
-        self._add(self.decoded[position], -1.0)
+        self.codes[position] = new
+        self._add(new, -1.0)
         value = self.objective()
         if old is not None and value > self.value:
             # an approximate scheme may do worse, an exact one by rounding: keep the old one
-            self._add(self.decoded[position], 1.0)
-            self._add(was, -1.0)
-            self.codes[position], self.decoded[position] = old, was
+            self._add(new, 1.0)
+            self._add(old, -1.0)
+            self.codes[position] = old
         else:
             self.value = value
         return self.value
@@ -225,9 +224,9 @@ class _Sum:
         pairs = zip(self.schemes, self.codes, strict=True)
         return self.mu / 2 * error + sum(s.penalty(c) for s, c in pairs if c is not None)
 
-    def _add(self, tensors: Tensors | None, alpha: float) -> None:
-        if tensors is not None:
-            torch._foreach_add_(self.residual, list(tensors), alpha=alpha)
+    def _add(self, code: Code | None, alpha: float) -> None:
+        if code is not None:  # decoded again and again: faster than weights kept are large
+            torch._foreach_add_(self.residual, list(code.decode()), alpha=alpha)
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:

@@ -160,7 +160,10 @@ def test_ctrl_c_stops_soon_and_resume_goes_on(run, python, sweep_file, tmp_path,
     assert [r.status for r in records] == [Status.COMPLETE]
     log = (out / "trials" / "0000" / "log.txt").read_text()
     assert log.count("step   0") == 1  # continued, not begun again
-    assert log.count(" step ") >= STEPS + 1 > steps
+    assert steps < STEPS  # it was interrupted
+    # a step that was saved just before is in the history, and may be missing in the log
+    assert log.count(" step ") >= STEPS
+    assert len((out / "trials" / "0000" / "history.csv").read_text().splitlines()) == STEPS + 2
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ class Floor:
         return any(run.alone for run in (*self._new, *self._staged))
 
 
-class StudySearcher(Searcher):
+class StudySearcher(Searcher):  # type: ignore[misc]
     """Hands out what the driver has asked the study for; the study is told by the driver, too."""
 
     def __init__(self, floor: Floor) -> None:
@@ -131,7 +131,7 @@ class StudySearcher(Searcher):
         """Do nothing: the notes of the scheduler came before."""
 
 
-class StudyScheduler(FIFOScheduler):
+class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
     """Passes on what trials say, and the driver's word that one is to stop.
 
     Args:
@@ -140,7 +140,7 @@ class StudyScheduler(FIFOScheduler):
     """
 
     def __init__(self, floor: Floor, *, waits: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._floor = floor
         self._desk = floor.desk
         self._waits = waits
@@ -175,7 +175,7 @@ class StudyScheduler(FIFOScheduler):
             self._desk.say(run, {"lost": why})
 
 
-class Handles(Callback):
+class Handles(Callback):  # type: ignore[misc]
     """Keeps Ray's handles of workers, of use where one hangs; and what Tune notes of trials small.
 
     Tune has every trial in memory until the end, with statistics of all numbers in its results.

@@ -13,7 +13,7 @@ ENDS = frozenset({"result", "metrics", "broken", "fatal"})
 """Messages after which there is no other of a job."""
 
 
-class Trainable(tune.Trainable):
+class Trainable(tune.Trainable):  # type: ignore[misc]
     """Does one job after the other; a step of Tune's is all that has happened since the last.
 
     Its configuration has two texts in JSON: ``job``, the arguments of

@@ -8,10 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from autocompress.executors.ray.run import Run
-from autocompress.executors.ray.worker import Message
-
-_HEARD = 60.0
-"""Seconds to wait at most for the driver to have heard of a step."""
+from autocompress.executors.ray.worker import HEARD, Message
 
 
 @dataclass(eq=False)
@@ -65,7 +62,7 @@ class Desk:
         note = Note(run, message)
         self._notes.put(note)
         if wait:
-            note.heard.wait(_HEARD)
+            note.heard.wait(HEARD)
 
     def read(self, timeout: float) -> list[Note]:
         """Return the notes left since; those of the last call have been dealt with.
@@ -88,5 +85,5 @@ class Desk:
         """Let go of who waits."""
         self.closed = True
         self._brought.set()
-        self.read(0.0)
-        self.read(0.0)
+        self.read(0.0)  # what was left
+        self.read(0.0)  # has been dealt with

@@ -129,7 +129,8 @@ class RayExecutor(Closing):
                 if note.run is None:
                     self._cluster.check(now=True)
                     raise ExecutorError(note.message["fatal"])
-                events += self._message(note.run, note.message)
+                if note.run.task in self._tasks:  # not given up for being late
+                    events += self._message(note.run, note.message)
             events += self._late()
         except ExecutorError as error:
             if not events:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autocompress.executors.ray.tasks import Task
@@ -30,13 +30,10 @@ class Run:
     trial: Any = None
     actor: Any = None
     place: dict[str, Any] | None = None
-    asked: float = 0.0
+    asked: float = field(default_factory=time.monotonic)
     since: float = 0.0
     stopped: bool = False
     over: bool = False
-
-    def __post_init__(self) -> None:
-        self.asked = time.monotonic()
 
     @property
     def needs(self) -> str:

@@ -81,6 +81,10 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __contains__(self, task: Task) -> bool:
+        """Whether a task has not ended."""
+        return self._open.get(task.job.number) is task
+
     def add(self, job: Job) -> Task:
         """Take in a job."""
         task = Task(job, self._courier.name(job.folder))

@@ -19,7 +19,7 @@ from autocompress.executors.ray.head import Head
 
 Message = dict[str, Any]
 """``place``, ``step``, or one that ends a job: ``result``, ``metrics``, ``broken``, ``fatal``."""
-_HEARD = 60.0
+HEARD = 60.0
 """Seconds to wait at most for the driver to have heard of a step."""
 _LOOK = 2.0
 """Seconds between two looks for the head."""
@@ -136,7 +136,7 @@ class Worker:
             told = self._told
             self._changed.notify_all()
             if wait:
-                self._changed.wait_for(lambda: self._heard >= told, timeout=_HEARD)
+                self._changed.wait_for(lambda: self._heard >= told, timeout=HEARD)
 
     def _do(self, job: dict[str, Any], name: str, measured: tuple[str, ...] | None) -> None:
         number = job["number"]

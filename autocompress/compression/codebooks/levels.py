@@ -22,7 +22,6 @@ from autocompress.compression.base import (
 )
 from autocompress.compression.codebooks import radix
 from autocompress.compression.codebooks.partition import (
-    TILE,
     Group,
     check_group,
     count_of,
@@ -34,6 +33,7 @@ from autocompress.compression.dense import DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, integers
 from autocompress.errors import SchemeError
 
+_LOOKED_UP = 1 << 16  # weights at a time: their wider indices stay in cache
 _WIDE = 64  # weights in a group from which NumPy compares them quicker than torch
 
 
@@ -127,7 +127,7 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
     if table.requires_grad:  # fine-tuning trains the table: no shortcut has a gradient
         return table[index.long()]
     out = table.new_empty(index.shape)
-    for some, into in zip(index.split(TILE), out.split(TILE), strict=True):
+    for some, into in zip(index.split(_LOOKED_UP), out.split(_LOOKED_UP), strict=True):
         torch.index_select(table, 0, some.int(), out=into)
     return out
 

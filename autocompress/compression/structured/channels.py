@@ -84,13 +84,12 @@ class Layout:
     def sums(self, flat: Vector) -> Vector:
         """Return the sum of squares of every group, in single precision; overflow gives inf."""
         sums = np.empty(len(self.starts) - 1, np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for run in self.runs:
-                matrix = run.of(flat)
-                np.vecdot(matrix, matrix, out=sums[run.first : run.last])
-            if self.plain:
-                return sums
-            return np.concatenate([self._over(sums, row) for row in range(len(self.sizes))])
+        for run in self.runs:
+            matrix = run.of(flat)
+            np.vecdot(matrix, matrix, out=sums[run.first : run.last])
+        if self.plain:
+            return sums
+        return np.concatenate([self._over(sums, row) for row in range(len(self.sizes))])
 
     def _over(self, sums: Vector, row: int) -> Vector:
         first, *others = self.members[row]

@@ -44,9 +44,9 @@ def strongest(flat: Vector, layout: Layout, count: int) -> Mask | None:
     band = _MARGIN * _ERROR * layout.width
     if min(layout.sizes) < 1 or band > _MOST:
         return None
-    scores = layout.sums(flat)
-    least = float(np.maximum.reduceat(scores, layout.tops).min())
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = layout.sums(flat)
+        least = float(np.maximum.reduceat(scores, layout.tops).min())
         total = float(np.add.reduce(scores))
     if not _LEAST <= least <= total < math.inf:
         return None

@@ -29,24 +29,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
-import _contest as rival
 import numpy as np
 import torch
+from _c_step_cases import MU, SETS, Case, cases, distance, weights
 from _results import FOLDER, save
+from _rivals.arrays import Arrays, Rival
 from threadpoolctl import threadpool_limits
 
-import autocompress as ac
-from autocompress.layers import find_layers
-
 CODEBOOK_RATIO, MOST_MEMORY, MOST_GAP = 10.0, 4.0, 1e-4
-MOST_RUNS = 101  # a millisecond is measured often
-SETS = ("lenet300", "resnet20", "ten")
-MU = 1.0
+OURS = "autocompress"
+M_MMAP_THRESHOLD, PAGES = -3, 1 << 16  # mallopt: what is larger than 64 KiB has pages of its own
+MOST_RUNS = 1001  # a millisecond is measured often
 NOTES = (
     "Every method finds the stored form (positions and values of survivors, levels, indices) and",
     "decodes it, from arrays or tensors of its own library. Ours also refuses NaN and infinity.",
@@ -54,103 +51,20 @@ NOTES = (
 )
 
 
-def weights(name: str, seed: int) -> list[np.ndarray]:
-    """Return a set's weights: Laplace distributed, as trained ones about are, float32."""
-    generator = np.random.default_rng(seed)
-    if name == "ten":
-        shapes: list[tuple[int, ...]] = [(4096, 2442)]
-    elif name == "lenet300":
-        shapes = [(300, 784), (100, 300), (10, 100)]
-    else:
-        model = ac.models.build("resnet20", input_shape=(3, 32, 32), classes=10)
-        shapes = [layer.shape for layer in find_layers(model) if layer.kind == "conv"]
-    scales = [(2 / np.prod(shape[1:])) ** 0.5 for shape in shapes]
-    return [
-        generator.laplace(0, scale / 2**0.5, shape).astype(np.float32)
-        for scale, shape in zip(scales, shapes, strict=True)
-    ]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A scheme and those it is compared with."""
-
-    scheme: ac.Compression
-    rivals: dict[str, rival.Rival]
-    exact: bool = True  # whether both minimise the distance to the weights under one constraint
-
-
-def cases(arrays: list[np.ndarray]) -> dict[str, Case]:
-    """Return the contests for a set of weights, by name."""
-    size = sum(w.size for w in arrays)
-    total = float(sum(np.abs(w).sum(dtype=np.float64) for w in arrays))
-    small = size < 1_000_000
-    found = {
-        "prune 5 %": Case(ac.Prune(density=0.05), {"NumPy": rival.top(0.05)}),
-        "prune 50 %": Case(ac.Prune(density=0.5), {"NumPy": rival.top(0.5)}),
-        "l1 ball": Case(
-            ac.L1Ball(radius=0.2 * total / size), {"NumPy": rival.l1_ball(0.2 * total)}
-        ),
-        "l0 penalty": Case(ac.L0Penalty(alpha=0.005), {"NumPy": rival.hard(0.1)}),
-        "l1 penalty": Case(ac.L1Penalty(alpha=0.05), {"NumPy": rival.soft(0.05)}),
-        "filters 50 %": Case(
-            ac.StructurePrune(density=0.5, biases=False), {"NumPy": rival.filters(0.5)}
-        ),
-        "{-c, c}": Case(ac.BinaryScale(), {"NumPy": rival.sign_scale()}),
-        "{-c, 0, c}": Case(ac.TernaryScale(), {"NumPy": rival.ternary_scale()}),
-        "powers of two": Case(ac.PowersOfTwo(c=5), {"NumPy": rival.powers_of_two(5)}),
-        "uniform 8 bits, min-max": Case(
-            ac.Uniform(bits=8, scale="minmax"), {"NumPy": rival.round_minmax(8)}
-        ),
-        "uniform 4 bits, least error": Case(
-            ac.Uniform(bits=4, scale="mse"), {"SciPy": rival.round_mse(4)}
-        ),
-        "low rank 10": Case(
-            ac.LowRank(rank=10),
-            {"NumPy": rival.svd(10, "NumPy"), "SciPy": rival.svd(10, "SciPy")}
-            if small
-            else {"NumPy": rival.svd(10, "NumPy")},
-        ),
-        "rank selection": Case(
-            ac.RankSelection(alpha=1e-4), {"NumPy": rival.select_rank(1e-4, MU)}, exact=False
-        ),
-        "prune, then codebook": Case(
-            ac.Compose([ac.Prune(density=0.05), ac.Codebook(k=8)]),
-            {"scikit-learn": rival.chained(0.05, 8)},
-        ),
-    }
-    if all(w.shape[1] % 4 == 0 for w in arrays):
-        found["2:4"] = Case(ac.NMPrune(2, 4), {"NumPy": rival.n_m(2, 4)})
-    for k in (2, 4, 16, 64, 256) if small else (2, 16, 256):
-        rivals = {"kmeans1d": rival.kmeans1d(k)} if small or k <= 16 else {}
-        if k <= 16:
-            rivals["scikit-learn"] = rival.kmeans(k, 10 if small else 1)
-        found[f"codebook {k}"] = Case(ac.Codebook(k=k), rivals)
-    if small:
-        found["codebook 2 + 1 % correction"] = Case(
-            ac.Additive([ac.Codebook(k=2), ac.Prune(density=0.01)]),
-            {"scikit-learn": rival.corrected(2, 0.01, 30)},
-            exact=False,
-        )
-    return found
-
-
 Runner: TypeAlias = "Callable[[], Sequence[np.ndarray | torch.Tensor]]"
 
 
-def ours(scheme: ac.Compression, arrays: list[np.ndarray]) -> Runner:
+def ours(case: Case, arrays: Arrays) -> Runner:
     """Return our C step, decoded like the rivals'."""
     tensors = tuple(torch.from_numpy(w) for w in arrays)
-    return lambda: scheme.project(tensors, mu=MU).decode()
+    return lambda: case.scheme.project(tensors, mu=MU, weighting=case.norm).decode()
 
 
-def theirs(method: rival.Rival, arrays: list[np.ndarray]) -> Runner:
+def theirs(method: Rival, arrays: Arrays) -> Runner:
     return lambda: method(arrays)
 
 
-def race(
-    arrays: list[np.ndarray], runners: dict[str, Runner], seconds: float
-) -> tuple[dict[str, float], dict[str, float]]:
+def race(case: Case, arrays: Arrays, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
     """Return everyone's median milliseconds, and squared distances from the weights.
 
     Time is CPU time of this thread. They take turns until each has had ``seconds`` or many runs,
@@ -159,10 +73,12 @@ def race(
     Raises:
         RuntimeError: other threads worked too: their time would be missing.
     """
+    runners = {OURS: ours(case, arrays)}
+    runners |= {name: theirs(method, arrays) for name, method in case.rivals.items()}
     times: dict[str, list[float]] = {name: [] for name in runners}
     whole = dict.fromkeys(runners, 0.0)
     errors: dict[str, float] = {}
-    runners["autocompress"]()  # first calls load libraries
+    runners[OURS]()  # first calls load libraries
     waiting = dict(runners)
     while waiting:
         for name, run in list(waiting.items()):
@@ -171,10 +87,7 @@ def race(
             times[name].append(time.thread_time() - began)
             whole[name] += time.process_time() - process
             if name not in errors:  # every run decodes the same
-                errors[name] = sum(
-                    float(np.square(w.astype(np.float64) - np.asarray(d)).sum())
-                    for w, d in zip(arrays, decoded, strict=True)
-                )
+                errors[name] = distance(arrays, [np.asarray(d) for d in decoded], case.norm)
             if sum(times[name]) > seconds or len(times[name]) >= MOST_RUNS:
                 del waiting[name]
     for name, total in whole.items():
@@ -190,11 +103,10 @@ def contest(name: str, seed: int, seconds: float, only: list[str]) -> list[dict[
     for what, case in cases(arrays).items():
         if only and what not in only:
             continue
-        runners = {"autocompress": ours(case.scheme, arrays)}
-        runners |= {name: theirs(method, arrays) for name, method in case.rivals.items()}
-        times, errors = race(arrays, runners, seconds)
-        memory = extra_memory(name, what, seed)
-        for method in runners:
+        times, errors = race(case, arrays, seconds)
+        alive, resident = (extra_memory(name, what, seed, heap) for heap in (False, True))
+        for method in times:
+            own = method == OURS
             rows.append(
                 {
                     "weights": name,
@@ -202,12 +114,11 @@ def contest(name: str, seed: int, seconds: float, only: list[str]) -> list[dict[
                     "method": method,
                     "ms": round(times[method], 3),
                     "clock": "thread CPU",
-                    "times_ours": round(times[method] / times["autocompress"], 2),
-                    "error_over_ours": errors[method] / errors["autocompress"]
-                    if errors["autocompress"]
-                    else 1.0,
+                    "times_ours": round(times[method] / times[OURS], 2),
+                    "error_over_ours": errors[method] / errors[OURS] if errors[OURS] else 1.0,
                     "exact": case.exact,
-                    "extra_memory": memory if method == "autocompress" else None,
+                    "extra_memory": alive if own else None,
+                    "extra_resident": resident if own else None,
                 }
             )
             show(rows[-1])
@@ -224,31 +135,44 @@ def show(row: dict[str, object]) -> None:
     )
 
 
-def extra_memory(name: str, what: str, seed: int) -> float:
+def extra_memory(name: str, what: str, seed: int, heap: bool) -> float:
     """Return the peak memory of a C step besides its weights, in multiples of them.
 
     Measured in a process of its own, where nothing else has set the peak before.
     """
     command = [sys.executable, __file__, "--memory", what, "--sets", name, "--seed", str(seed)]
+    command += ["--heap"] if heap else []
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
-def measure_memory(name: str, what: str, seed: int) -> float:
+def measure_memory(name: str, what: str, seed: int, heap: bool) -> float:
     """In the process of its own: the rise of its peak memory during a C step.
 
     Before that, the C step runs once, of a large set on a part of it: what it loads, and what
     libraries keep, is not counted. What is free is handed back, so that using it again counts.
+
+    Args:
+        name: The set of weights.
+        what: The contest.
+        seed: Of the weights.
+        heap: Whether the C library is left as it is. Else whatever takes pages of its own is given
+            them, and gives them back when it is free: the peak is then that of what is in use,
+            without the gaps between, which are several megabytes whatever the weights.
     """
     arrays = weights(name, seed)
-    scheme = cases(arrays)[what].scheme
+    case = cases(arrays)[what]
     tensors = tuple(torch.from_numpy(w) for w in arrays)
-    small = tensors if name != "ten" else tuple(t[:64, :64].contiguous() for t in tensors)
-    scheme.project(small, mu=MU)
-    ctypes.CDLL(None).malloc_trim(0)
+    whole = name != "ten" or case.norm is not None
+    small = tensors if whole else tuple(t[:64, :64].contiguous() for t in tensors)
+    case.scheme.project(small, mu=MU, weighting=case.norm)
+    library = ctypes.CDLL(None)
+    if not heap:
+        library.mallopt(M_MMAP_THRESHOLD, PAGES)
+    library.malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     before = _peak()
-    scheme.project(tensors, mu=MU)
+    case.scheme.project(tensors, mu=MU, weighting=case.norm)
     return (_peak() - before) / sum(w.nbytes for w in arrays)
 
 
@@ -268,7 +192,7 @@ def failures(rows: list[dict[str, object]]) -> list[str]:
         memory = row["extra_memory"]
         if isinstance(memory, float) and memory > MOST_MEMORY:
             missed.append(f"{name}: {memory:.1f} times the weights' memory")
-        if row["method"] == "autocompress":
+        if row["method"] == OURS:
             continue
         least = CODEBOOK_RATIO if str(row["what"]).startswith("codebook") else 1.0
         if float(str(row["times_ours"])) < least:
@@ -285,7 +209,7 @@ def table(rows: list[dict[str, object]]) -> str:
         "| extra memory / weights |",
         "|---|---|---|---|---|---|---|",
     ]
-    mine = {(r["weights"], r["what"]): r for r in rows if r["method"] == "autocompress"}
+    mine = {(r["weights"], r["what"]): r for r in rows if r["method"] == OURS}
     for key, own in mine.items():
         others = [r for r in rows if (r["weights"], r["what"]) == key and r is not own]
         memory = "" if own["extra_memory"] is None else f"{own['extra_memory']:.1f}"
@@ -322,11 +246,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each rival")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
+    parser.add_argument("--heap", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with threadpool_limits(1):
         if options.memory:
-            print(measure_memory(options.sets[0], options.memory, options.seed))
+            print(measure_memory(options.sets[0], options.memory, options.seed, options.heap))
             return
         rows: list[dict[str, object]] = []
         for name in options.sets:
@@ -335,7 +260,7 @@ def main() -> None:
         rows = merged(rows)
         path = save("c_step", rows, seed=options.seed)
         written = json.loads(path.read_text())
-        libraries = ("scikit-learn", "scipy", "kmeans1d")
+        libraries = ("scikit-learn", "scipy", "kmeans1d", "ml_dtypes")
         written["versions"] |= {name: version(name) for name in libraries}
         path.write_text(json.dumps(written, indent=2) + "\n")
         path.with_suffix(".md").write_text(table(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -125,7 +126,7 @@ class Plan:
             try:
                 task.compression.check(shapes_of(tuple(params[name] for name in names)))
             except SchemeError as error:
-                raise PlanError(f"{who} on {', '.join(names)}: {error}") from None
+                raise PlanError(told(replace_params(task, names), str(error))) from None
             resolved.append(replace_params(task, names))
         return Plan(resolved if example is None else _bound(resolved, model, example))
 
@@ -143,7 +144,7 @@ class Plan:
         for task in self.resolve(model).tasks:
             remark = task.compression.remark(shapes_of(tuple(params[n] for n in task.params)))
             if remark:
-                remarks.append(f"task {task.name!r} on {', '.join(task.params)}: {remark}")
+                remarks.append(told(task, remark))
         return remarks
 
     def canonical(self, model: nn.Module) -> Plan:
@@ -187,6 +188,21 @@ class Plan:
         return "; ".join(f"{task.name}: {task.compression.describe()}" for task in self.tasks)
 
 
+def told(task: Task, message: str) -> str:
+    """Return what a task's scheme says of its tensors, with the parameters' names.
+
+    Args:
+        task: The task, with exact names.
+        message: Of ``check``, ``remark`` or ``project``; it calls them "tensor 0", "tensor 1" ….
+    """
+    names = {f"tensor {position}": name for position, name in enumerate(task.params)}
+    named = re.sub(r"\btensor \d+\b", lambda found: names.get(found[0], found[0]), message)
+    of = f"task {task.name!r}"
+    where = of if named != message else f"{of} on {', '.join(task.params)}"
+    scheme = task.compression.name
+    return f"{where}: {named if scheme in named else f'{scheme}: {named}'}"
+
+
 def replace_params(task: Task, names: Iterable[str]) -> Task:
     """Return the task on other parameters."""
     return Task(task.name, tuple(names), task.compression, task.weighting)
@@ -211,6 +227,9 @@ def _bound(tasks: list[Task], model: nn.Module, example: Tensor) -> list[Task]:
 
 def _task(item: Any, where: str) -> Task:
     require_keys(item, {"name", "params", "compression"}, where, ("weighting",))
-    compression = from_dict(item["compression"], where=f"{where}.compression")
+    try:
+        compression = from_dict(item["compression"], where=f"{where}.compression")
+    except SchemeError as error:
+        raise SchemeError(f"task {item['name']!r} on {item['params']}: {error}") from None
     weighting = item.get("weighting", "identity")
     return Task(str(item["name"]), item["params"], compression, weighting)

@@ -11,6 +11,7 @@ from autocompress.compression import (
     Compression,
     Dense,
     LowRank,
+    NMPrune,
     Prune,
     StructurePrune,
 )
@@ -70,6 +71,25 @@ def test_two_tasks_of_one_name() -> None:
 def test_a_scheme_that_cannot_apply_names_task_and_layer(model: nn.Module) -> None:
     with pytest.raises(PlanError, match=r"task 'q' on 5\.bias.*k = 9.*only 3 weights"):
         Plan([Task("q", "5.bias", Codebook(9))]).resolve(model)
+
+
+def test_of_several_layers_the_one_it_cannot_apply_to_is_named(model: nn.Module) -> None:
+    with pytest.raises(
+        PlanError, match=r"^task 'q': n-m with m = 2 on 5\.weight of shape \(3, 5\)"
+    ):
+        Plan([Task("q", ["4.weight", "5.weight"], NMPrune(1, 2))]).resolve(model)
+
+
+def test_what_a_later_scheme_of_a_composition_sees_is_no_parameter(model: nn.Module) -> None:
+    composed = Compose([Prune(0.5), LowRank(1)])
+    message = r"^task 'q' on 4\.weight, 5\.weight: compose, scheme 2 \(low-rank\): .* part 0 of"
+    with pytest.raises(PlanError, match=message):
+        Plan([Task("q", ["4.weight", "5.weight"], composed)]).resolve(model)
+
+
+def test_remarks_name_layers(model: nn.Module) -> None:
+    (remark,) = Plan([Task("r", ["4.weight", "5.weight"], LowRank(4))]).remarks(model)
+    assert remark.startswith("task 'r': low-rank: rank 4 is not below the full rank 3 of 5.weight")
 
 
 def test_structured_tasks_take_bias_and_batch_norm_along(model: nn.Module) -> None:
@@ -154,6 +174,22 @@ def test_json_round_trip(model: nn.Module) -> None:
             },
             SchemeError,
             "rank = 0",
+        ),
+        (
+            {
+                "tasks": [
+                    {
+                        "name": "a",
+                        "params": ["x"],
+                        "compression": {
+                            "scheme": "additive",
+                            "of": [{"scheme": "prune", "density": 0.5}],
+                        },
+                    }
+                ]
+            },
+            SchemeError,
+            r"task 'a' on \['x'\]: plan.tasks\[0\].*additive needs at least 2 schemes, not 1",
         ),
     ],
 )

@@ -148,7 +148,10 @@ class Compression(ABC):
         return 0.0
 
     def check(self, shapes: Shapes) -> None:
-        """Raise SchemeError if the scheme cannot apply to weights of these shapes."""
+        """Raise SchemeError if the scheme cannot apply to weights of these shapes.
+
+        Its message calls them "tensor 0", "tensor 1" and so on; a plan puts their names there.
+        """
 
     def fitted(self, shapes: Shapes) -> Compression:
         """Return the scheme with what is too large for these shapes made to fit.
@@ -182,7 +185,8 @@ class Compression(ABC):
     def remark(self, shapes: Shapes) -> str:
         """Return what a user should know about the scheme on these shapes; mostly nothing.
 
-        Such as a rank that a layer's full rank does not exceed: it stays dense there.
+        Such as a rank that a layer's full rank does not exceed: it stays dense there. Tensors are
+        called as by :meth:`check`.
         """
         del shapes
         return ""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from autocompress.compression import Code
 from autocompress.compression.weighting import Weighting
-from autocompress.errors import ModelError, PlanError
+from autocompress.errors import ModelError, PlanError, SchemeError
 from autocompress.lc.penalty import Penalty
 from autocompress.lc.warm import Warm
-from autocompress.plan import Plan
+from autocompress.plan import Plan, told
 
 
 class WorkingCopy:
@@ -86,12 +86,13 @@ class WorkingCopy:
                 else self.params[n].detach()
                 for n in task.params
             )
-            codes[task.name] = task.compression.project(
-                weights,
-                mu=mu,
-                previous=previous.get(task.name),
-                weighting=self._weightings.get(task.name),
-            )
+            norm = self._weightings.get(task.name)
+            try:
+                codes[task.name] = task.compression.project(
+                    weights, mu=mu, previous=previous.get(task.name), weighting=norm
+                )
+            except SchemeError as error:
+                raise SchemeError(told(task, str(error))) from None
         return codes
 
     def multiplier_step(

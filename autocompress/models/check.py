@@ -18,9 +18,14 @@ def check(model: nn.Module, data: Data, *, name: str = "") -> None:
         name: What to call the model in the message.
 
     Raises:
-        ModelError: It fails on such inputs, or answers in another shape.
+        ModelError: It fails on such inputs, answers in another shape, or has parameters that are
+            NaN or infinite.
     """
     check_on(model, data.example(2), data.classes, name=name)
+    for parameter, values in model.named_parameters():
+        if not bool(values.isfinite().all()):
+            label = name or type(model).__name__
+            raise ModelError(f"model {label!r}: its parameter {parameter!r} has NaN or infinity")
 
 
 def check_on(model: nn.Module, example: Tensor, classes: int, *, name: str = "") -> None:

@@ -44,6 +44,15 @@ def test_a_model_that_does_not_fit_is_explained(digits, model, message):
         check(model, digits, name="mine")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_parameters_that_are_not_finite_are_named(digits, value):
+    model = mlp(64, 10)
+    with torch.no_grad():
+        model[3].bias[2] = value
+    with pytest.raises(ModelError, match=r"'mine': its parameter '3.bias' has NaN or infinity"):
+        check(model, digits, name="mine")
+
+
 class Caching(nn.Module):
     """Keeps what its first forward made, as position encodings are often kept."""
 

@@ -106,9 +106,8 @@ class Compose(Compression):
             try:
                 term.check(seen)
             except SchemeError as error:
-                raise SchemeError(
-                    f"compose, scheme {position + 1} ({term.name}): {error}"
-                ) from None
+                said = _told(str(error), position)
+                raise SchemeError(f"compose, scheme {position + 1} ({term.name}): {said}") from None
 
     def estimate(self, shapes: Shapes) -> Estimate | None:
         whole = self.of[0].estimate(shapes)
@@ -150,7 +149,8 @@ class Compose(Compression):
         return Compose(term.unbound() for term in self.of)
 
     def remark(self, shapes: Shapes) -> str:
-        remarks = (t.remark(s) for t, s in zip(self.of, self._seen(shapes), strict=False))
+        seen = enumerate(zip(self.of, self._seen(shapes), strict=False))
+        remarks = (_told(term.remark(s), position) for position, (term, s) in seen)
         return "; ".join(remark for remark in remarks if remark)
 
     def reals_shapes(self, shapes: Shapes) -> Shapes | None:
@@ -169,6 +169,11 @@ class Compose(Compression):
         """Return the schemes with compositions among them taken apart."""
         parts = (term._flat() if isinstance(term, Compose) else (term,) for term in self.of)
         return tuple(term for part in parts for term in part)
+
+
+def _told(message: str, position: int) -> str:
+    """Return what a scheme says: those after the first see what is left, not the parameters."""
+    return message.replace("tensor ", "part ") if position else message
 
 
 def _check_order(first: Compression, second: Compression) -> None:

@@ -28,11 +28,12 @@ def check_conv(conv: object) -> None:
 
 def check_matrices(shapes: Shapes, conv: str) -> None:
     """Raise SchemeError unless all weights of these shapes can be reshaped to matrices."""
-    for shape in shapes:
+    for position, shape in enumerate(shapes):
+        tensor = f"tensor {position} of shape {shape}"
         if len(shape) < 2:
-            raise SchemeError(f"low rank needs a matrix or a filter bank, not shape {shape}")
+            raise SchemeError(f"low rank needs a matrix or a filter bank, not {tensor}")
         if len(shape) != 4 and len(shape) > 2 and conv == "spatial":
-            raise SchemeError(f"the spatial reshaping needs a 2-D convolution, not {shape}")
+            raise SchemeError(f"the spatial reshaping needs a 2-D convolution, not {tensor}")
 
 
 def matrix_shape(shape: tuple[int, ...], conv: str) -> tuple[int, int]:

@@ -189,7 +189,7 @@ class LowRank(Factorization):
             return ""
         return "; ".join(
             f"rank {self._wanted(shape)} is not below the full rank "
-            f"{full_rank(shape, self.conv)} of tensor {position} {shape}: kept dense"
+            f"{full_rank(shape, self.conv)} of tensor {position} of shape {shape}: kept dense"
             for position, shape in enumerate(shapes)
             if self._wanted(shape) >= full_rank(shape, self.conv)
         )

@@ -174,17 +174,17 @@ class NMPrune(Compression):
         return NMCode(mask, inner, shapes, axis)
 
     def check(self, shapes: Shapes) -> None:
-        for shape in shapes:
+        for position, shape in enumerate(shapes):
             if len(shape) < 2:
                 raise SchemeError(
-                    f"n-m on a tensor of shape {shape}: accepted are weights of linear and "
-                    f"convolutional layers, with an {self.axis} dimension; leave biases out"
+                    f"n-m on tensor {position} of shape {shape}: accepted are weights of linear "
+                    f"and convolutional layers, with an {self.axis} dimension; leave biases out"
                 )
             width = shape[AXES[self.axis]]
             if width % self.m:
                 raise SchemeError(
-                    f"n-m with m = {self.m} on a weight of shape {shape}: its {self.axis} width "
-                    f"{width} is not divisible by {self.m}; accepted is an m that divides it"
+                    f"n-m with m = {self.m} on tensor {position} of shape {shape}: its {self.axis} "
+                    f"width {width} is not divisible by {self.m}; accepted is an m that divides it"
                     f"{_divisors(width)}"
                 )
 

@@ -184,10 +184,10 @@ class StructurePrune(Compression):
         remarks = []
         outside = [m for tie in self.ties if OUTSIDE in tie for m in tie if m != OUTSIDE]
         if outside:
+            tensors = ", ".join(f"tensor {member}" for member in outside)
             remarks.append(
-                f"channels of tensor {', '.join(map(str, outside))} are added to ones outside the "
-                f"task, or to ones of other numbers: pruned, but removed only where those are zero "
-                f"too"
+                f"channels of {tensors} are added to ones outside the task, or to ones of other "
+                f"numbers: pruned, but removed only where those are zero too"
             )
         if not self.biases and any(len(shape) == 1 for shape in shapes):
             remarks.append("biases stay: a pruned channel outputs a constant and is not removed")

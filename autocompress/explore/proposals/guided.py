@@ -128,6 +128,8 @@ class Guided:
 
     def propose(self, number: int, records: Sequence[TrialRecord]) -> Proposal | None:
         """See :meth:`autocompress.explore.proposals.Proposer.propose`."""
+        if not self._breeder.domains:
+            return None  # a space of one candidate
         rng = np.random.default_rng(derive_seed(self._seed, number, "guided"))
         seen = self._look(records, rng)
         if seen is None:

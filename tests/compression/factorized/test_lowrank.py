@@ -71,9 +71,9 @@ def test_unknown_reshapings_are_refused() -> None:
 
 
 def test_vectors_have_no_rank() -> None:
-    with pytest.raises(SchemeError, match=r"not shape \(5,\)"):
+    with pytest.raises(SchemeError, match=r"not tensor \d of shape \(5,\)"):
         LowRank(2).check(((3, 4), (5,)))
-    with pytest.raises(SchemeError, match=r"not shape \(5,\)"):
+    with pytest.raises(SchemeError, match=r"not tensor \d of shape \(5,\)"):
         LowRank(2).project((torch.ones(5),), mu=0.0)
     with pytest.raises(SchemeError, match="2-D convolution"):
         LowRank(2, conv="spatial").check(((3, 4, 5),))

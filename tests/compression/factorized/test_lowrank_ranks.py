@@ -126,7 +126,7 @@ def test_what_stays_dense_is_said() -> None:
     shapes = ((300, 784), (10, 100))
     assert LowRank(8).remark(shapes) == ""
     assert LowRank(40).remark(shapes) == (
-        "rank 40 is not below the full rank 10 of tensor 1 (10, 100): kept dense"
+        "rank 40 is not below the full rank 10 of tensor 1 of shape (10, 100): kept dense"
     )
     assert LowRank(400).remark(shapes).count("kept dense") == 2
     assert LowRank(rank_fraction=0.99).remark(shapes).startswith("rank 10 is not below")

@@ -88,9 +88,9 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        (((6, 10),), r"m = 4 on a weight of shape \(6, 10\): its input width 10 .* it: 2, 5, 10$"),
+        (((6, 10),), r"m = 4 on tensor 0 of shape \(6, 10\): its input width 10 .* it: 2, 5, 10$"),
         (((4, 8), (8, 3, 5, 5)), r"shape \(8, 3, 5, 5\): its input width 3 is not divisible by 4"),
-        (((4, 8), (4,)), r"n-m on a tensor of shape \(4,\): .* leave biases out"),
+        (((4, 8), (4,)), r"n-m on tensor 1 of shape \(4,\): .* leave biases out"),
         (((6, 1, 5, 5),), r"width 1 is not divisible by 4; .* which no m from 2 to 64 does"),
     ],
 )

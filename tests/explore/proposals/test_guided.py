@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from autocompress.explore.proposals.guided import Guided
+from autocompress.explore.proposals.mutation import Breeder
 from autocompress.explore.record import Status, TrialRecord
+from autocompress.explore.space import SearchSpace
+from autocompress.layers import find_layers
 
 
 def outcome(params):
@@ -113,6 +116,13 @@ def test_candidates_that_cannot_be_are_passed_over(breeder, objectives):
     never = Guided(breeder, objectives, seed=0, digest=lambda params: None)
     records = [record(n, breeder.random(np.random.default_rng(n))) for n in range(8)]
     assert never.propose(8, records) is None
+
+
+def test_a_space_of_one_candidate_leaves_nothing_to_propose(model, objectives):
+    rules = [{"match": "*", "schemes": [{"scheme": "binary"}]}]
+    only = Breeder(SearchSpace.from_dict({"name": "one", "layers": rules}), find_layers(model))
+    records = [TrialRecord(n, Status.COMPLETE, {}, {"accuracy": 0.9, "bytes": 9}) for n in range(8)]
+    assert Guided(only, objectives, seed=0, digest=digest).propose(8, records) is None
 
 
 def test_local_moves_alone(breeder, objectives):

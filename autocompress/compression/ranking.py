@@ -3,7 +3,9 @@
 The vector is read a block at a time, so that nothing of its size is made besides the answer. The
 threshold of the κ largest is bracketed by a sample first, and only what lies within the bracket is
 kept to find it exactly. That takes two passes. Magnitudes are not even made: a number is compared
-with the limit and with its negative. Of few numbers, scores that have to be computed are kept.
+with the limit and with its negative. Of few numbers, scores that have to be computed are kept, and
+those wanted in double precision are computed in single precision first: that tells which of them
+may be among the largest.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ SAMPLE = 1 << 16
 SMALL = 1 << 15  # below it, a sample does not pay
 FEW = 1 << 21  # up to here the scores may be kept
 STRIDE = 31  # of these, every 31st brackets the threshold
+_ROUGH = 2.0**-20  # more than two roundings in single precision
+_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
 _FLOAT, _BITS = struct.Struct("f"), struct.Struct("i")
 
@@ -52,6 +56,13 @@ class Numbers:
     def kept(self) -> Numbers:
         """Return the same numbers, none of which is computed twice."""
         return self
+
+    def rough(self) -> tuple[Numbers, float]:
+        """Return these numbers at most ``_ROUGH`` of themselves off, and from which on that holds.
+
+        Of smaller ones, and of infinity, nothing is said.
+        """
+        return self, 0.0
 
 
 class Magnitudes(Numbers):
@@ -81,16 +92,33 @@ class Weighed(Numbers):
         self.norm, self.power = norm, power
 
     def __getitem__(self, where: Where) -> Array:
-        scores = self.values[where].astype(np.float64)
+        if isinstance(where, slice):
+            values, norm = self.values[where], self.norm[where]
+        else:
+            values = self.values.take(where, mode="clip")  # quicker, and all are within
+            norm = self.norm.take(where, mode="clip")
+        scores = values.astype(np.float64)
         np.square(scores, out=scores) if self.power == 2 else np.abs(scores, out=scores)
-        return np.multiply(scores, self.norm[where], out=scores)
+        return np.multiply(scores, norm, out=scores)
 
     def kept(self) -> Numbers:
         return Numbers(self[:])
 
+    def rough(self) -> tuple[Numbers, float]:
+        values, norm = self.values, self.norm
+        if values.dtype != np.float32 or norm.dtype != np.float32:
+            return super().rough()
+        scores, transform = np.empty_like(values), np.square if self.power == 2 else np.abs
+        with np.errstate(over="ignore", invalid="ignore"):  # as of w² = ∞ and h = 0
+            for where in _blocks(values.size, SMALL):
+                some = transform(values[where], out=scores[where])
+                some *= norm[where]
+        # below the least normal number a square or product may be anything from zero to that
+        return Numbers(scores), (1.0 + float(norm.max())) * _NORMAL / _ROUGH
 
-def _blocks(size: int) -> Iterator[slice]:
-    return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
+
+def _blocks(size: int, step: int = BLOCK) -> Iterator[slice]:
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
 def sample(size: int, count: int = SAMPLE) -> Index:
@@ -125,13 +153,34 @@ def positions(mask: Mask) -> Index:
 def largest(read: Numbers, size: int, count: int) -> Index:
     """Return the sorted positions of the ``count`` largest numbers; ties go to the earlier."""
     if size <= FEW:
+        found = _within(read, size, count) if size > SMALL and 10 * count < size else None
+        if found is not None:
+            return found
         read = read.kept()
-        if size > SMALL and 10 * count < size:
-            low, _ = _bracket(read, size, count)
-            likely = positions(read.at_least(slice(0, size), low))
-            if count <= likely.size < size:
-                return likely.take(_exactly(Numbers(read[likely]), likely.size, count))
     return _exactly(read, size, count)
+
+
+def _within(read: Numbers, size: int, count: int) -> Index | None:
+    """Look for the largest among those that are likely to be; None where that may miss some."""
+    rough, least = read.rough()
+    low = float(_bracket(rough, size, count)[0])
+    if not least <= low < math.inf:
+        return None
+    likely = positions(rough.at_least(slice(0, size), low))
+    if not count < likely.size < size:
+        return None
+    inside = rough[likely]
+    limit = float(np.partition(inside, likely.size - count)[likely.size - count])
+    # what is left out, and what is further from the limit than both are off, is told
+    if limit * (1 - 4 * _ROUGH) < low or float(inside.max()) == math.inf:
+        return None
+    kept = inside > limit * (1 + 4 * _ROUGH)
+    near = np.flatnonzero((inside >= limit * (1 - 4 * _ROUGH)) != kept)
+    few = count - int(np.count_nonzero(kept))
+    if few < near.size:
+        near = near[_exactly(Numbers(read[likely[near]]), near.size, few)]
+    kept[near] = True
+    return likely.take(positions(kept))
 
 
 def _exactly(read: Numbers, size: int, count: int) -> Index:

@@ -62,12 +62,14 @@ def require_finite(tensor: Tensor) -> None:
     if not tensor.numel() or math.isfinite(float(tensor.sum())):
         return
     # or the sum overflowed. Nothing is made: NaN is both the smallest and the largest
-    low, high = _extremes(tensor)
+    low, high = extremes(tensor)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise SchemeError("weights contain NaN or infinity: nothing can be compressed")
 
 
-def _extremes(tensor: Tensor) -> tuple[float, float]:
+def extremes(tensor: Tensor) -> tuple[float, float]:
+    """Return the smallest and the largest number of a tensor that has any; both NaN if one is."""
+    tensor = tensor.detach()
     if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64):
         array = tensor.numpy()  # its two passes take half the time of torch's one
         with np.errstate(invalid="ignore"):

@@ -11,13 +11,16 @@ arXiv:2403.07378). Where the numbers come from is not decided here: see
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from autocompress.compression.base import Shapes, Tensors, numel, shapes_of
+from autocompress.compression.tensors import extremes
 from autocompress.errors import SchemeError
 
 
@@ -27,22 +30,39 @@ class Diagonal:
 
     Attributes:
         values: For each weight tensor of the task the weights h, of its shape and device; any
-            floating dtype.
+            floating dtype. Not to be changed afterwards.
     """
 
     values: Tensors
 
     def check(self, shapes: Shapes) -> None:
         """Raise SchemeError unless the weights are finite, >= 0 and of these shapes."""
-        if shapes_of(self.values) != shapes:
-            raise SchemeError(f"weighting of shapes {shapes_of(self.values)} for weights {shapes}")
-        for position, value in enumerate(self.values):
-            if not bool(torch.isfinite(value).all()) or bool((value < 0).any()):
-                raise SchemeError(f"the weighting of tensor {position} has NaN or negative numbers")
+        if self._shapes != shapes:
+            raise SchemeError(f"weighting of shapes {self._shapes} for weights {shapes}")
+        if self._refused:
+            tensors = ", ".join(map(str, self._refused))
+            raise SchemeError(f"the weighting of tensor {tensors} has NaN or negative numbers")
 
-    def flat(self) -> Tensor:
-        """Return all the weights as one float64 vector, in the order of ``flatten``."""
-        return torch.cat([value.reshape(-1).to(torch.float64) for value in self.values])
+    @cached_property
+    def _shapes(self) -> Shapes:
+        return shapes_of(self.values)
+
+    @cached_property
+    def _refused(self) -> tuple[int, ...]:
+        """Positions of the tensors that are no norm: looked for once, not in every C step."""
+        return tuple(i for i, value in enumerate(self.values) if not _is_norm(value))
+
+    @cached_property
+    def vector(self) -> Tensor:
+        """All the weights as one vector, in their own dtype and the order of ``flatten``; kept."""
+        return concatenated(self.values)
+
+
+def _is_norm(value: Tensor) -> bool:
+    if not value.numel():
+        return True
+    low, high = extremes(value)  # both are NaN if one number is
+    return 0 <= low <= high < math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,18 +117,25 @@ def diagonals(name: str, weighting: Weighting | None, weights: Tensors) -> Tenso
     Raises:
         SchemeError: a norm that is not diagonal, or does not fit.
     """
+    norm = _fitting(name, weighting, weights)
+    if norm is None:
+        return None
+    return tuple(v.detach().to(w.device) for v, w in zip(norm.values, weights, strict=True))
+
+
+def diagonal(name: str, weighting: Weighting | None, weights: Tensors) -> Tensor | None:
+    """Return :func:`diagonals` as one vector in their own dtype; None for the identity."""
+    norm = _fitting(name, weighting, weights)
+    return None if norm is None else norm.vector.to(weights[0].device)
+
+
+def _fitting(name: str, weighting: Weighting | None, weights: Tensors) -> Diagonal | None:
     if weighting is None:
         return None
     if not isinstance(weighting, Diagonal):
         raise SchemeError(f"{name} takes a diagonal weighting, not a {kind_of(weighting)}")
     weighting.check(shapes_of(weights))
-    return tuple(v.detach().to(w.device) for v, w in zip(weighting.values, weights, strict=True))
-
-
-def diagonal(name: str, weighting: Weighting | None, weights: Tensors) -> Tensor | None:
-    """Return :func:`diagonals` as one vector in their own dtype; None for the identity."""
-    values = diagonals(name, weighting, weights)
-    return None if values is None else concatenated(values)
+    return weighting
 
 
 def concatenated(tensors: Tensors) -> Tensor:

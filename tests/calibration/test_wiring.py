@@ -36,7 +36,7 @@ def test_direct_pruning_keeps_what_costs_most(digits: Data, digits_cnn: nn.Modul
     norm = calibrate(digits_cnn, plan("fisher"), digits).weighting(task, digits_cnn)
     params = dict(digits_cnn.named_parameters())
     flat = torch.cat([params[n].detach().reshape(-1) for n in task.params]).double()
-    score = norm.flat() * flat.square()
+    score = norm.vector.double() * flat.square()
     keep = score.argsort(descending=True)[: round(0.05 * len(flat))].sort().values
     result = ac.compress(digits_cnn, plan("fisher"), ac.Direct(), digits)
     assert torch.equal(result.codes["all"].index, keep)

@@ -26,7 +26,7 @@ from autocompress.compression.estimate import Estimate, dense, held, positions
 from autocompress.compression.selection import Scores, put, take
 from autocompress.compression.selection import largest as largest
 from autocompress.compression.streams import Positions, Stream
-from autocompress.compression.weighting import Diagonal, Weighting, concatenated, diagonal
+from autocompress.compression.weighting import Diagonal, Weighting, diagonal
 from autocompress.errors import SchemeError
 
 
@@ -61,7 +61,7 @@ class SparseCode(InnerCode):
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):
             return None
-        return Diagonal((take(concatenated(weighting.values), self.index),))
+        return Diagonal((take(weighting.vector.to(self.index.device), self.index),))
 
     def own_bits(self) -> int:
         return bitpack.pattern_bits(self.index, total_numel(self.shapes))

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from autocompress import catalog, yamlio
+from autocompress.compression import SCHEMES
 from autocompress.errors import ConfigError, UnknownName
 from autocompress.explore.objectives import Objectives
 from autocompress.explore.seeding import make_seeds
@@ -50,6 +51,15 @@ def test_every_ready_made_space_fits_every_kind_of_model(name, model, shape):
         assert Candidate.from_dict(stored) == candidate
     assert len(digests) > 5
     assert len(make_seeds(space, layers, 24)) == 6
+
+
+def test_one_space_offers_every_scheme():
+    def offered(data):
+        inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else []
+        own = {data["scheme"]} if isinstance(data, dict) and "scheme" in data else set()
+        return own.union(*map(offered, inside))
+
+    assert offered(SearchSpace.load("everything").to_dict()) == set(SCHEMES)
 
 
 @pytest.mark.parametrize("name", SPACES)

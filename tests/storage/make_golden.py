@@ -112,6 +112,10 @@ CASES: dict[str, Callable[[], PackedModel]] = {
     ),
     "uniform-16": lambda: one(c.Uniform(16)),
     "prune-uniform-cast": lambda: one(c.Compose([PRUNE, c.Uniform(4), c.Cast("float16")]), JOINT),
+    "digits-of-base-2": lambda: one(c.BinaryScale(), JOINT),
+    "digits-of-base-3": lambda: one(c.TernaryScale(group="row"), JOINT),
+    "digits-of-base-5": lambda: one(c.PowersOfTwo(1), JOINT),
+    "digits-of-base-9": lambda: one(c.PowersOfTwo(3, scale=True)),
     "rank-selection": lambda: one(c.RankSelection(0.02), ((12, 18), (14, 9))),
     "prune-additive": lambda: one(
         c.Compose([c.Prune(0.5), c.Additive([c.Codebook(2), c.Prune(0.1)])])

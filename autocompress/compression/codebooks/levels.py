@@ -17,10 +17,12 @@ from autocompress.compression.base import (
     Meta,
     Shapes,
     Tensors,
+    numel,
     total_numel,
     unflatten,
 )
 from autocompress.compression.codebooks import radix
+from autocompress.compression.codebooks.digits import Digits
 from autocompress.compression.codebooks.partition import (
     Group,
     check_group,
@@ -31,9 +33,11 @@ from autocompress.compression.codebooks.partition import (
 )
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, integers
+from autocompress.compression.streams import Stream
 from autocompress.errors import SchemeError
 
 _LOOKED_UP = 1 << 16  # weights at a time: their wider indices stay in cache
+_STREAMED = {"digits": 1}  # entropy coding sees digits, not bytes of several
 _WIDE = 64  # weights in a group from which NumPy compares them quicker than torch
 
 
@@ -81,7 +85,14 @@ class LevelsCode(InnerCode):
 
     def meta(self) -> Meta:
         shapes, levels = [list(shape) for shape in self.shapes], list(self.levels)
-        return {"shapes": shapes, "levels": levels, "scaled": self.scaled, "group": self.group}
+        meta = {"shapes": shapes, "levels": levels, "scaled": self.scaled, "group": self.group}
+        return meta | _STREAMED
+
+    @classmethod
+    def streams(cls, meta: Meta) -> tuple[Stream, ...]:
+        if "digits" not in meta:  # files of before: their bytes are coded as any others
+            return ()
+        return (Digits("digits", len(meta["levels"]), tuple(map(numel, meta["shapes"]))),)
 
     @classmethod
     def restore(
@@ -152,7 +163,7 @@ def levels_estimate(
     """Return the outline of the code."""
     count = count_of(runs_of(shapes, group)) if scaled else 0
     size = total_numel(shapes)
-    meta = {"shapes": shapes, "levels": levels, "scaled": scaled, "group": group}
+    meta = {"shapes": shapes, "levels": levels, "scaled": scaled, "group": group} | _STREAMED
     buffers = (integers("digits", radix.bits(len(levels), size)),)
     nonzeros = None if 0.0 in levels else Known.exactly(size)
     return Estimate("levels", meta, buffers, {"inner": dense(((count,),))}, nonzeros)

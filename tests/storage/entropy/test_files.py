@@ -22,6 +22,7 @@ from autocompress.compression.pruning.prune import SparseCode
 from autocompress.errors import MissingExtra, PackedFileError
 from autocompress.metrics.size import size_report
 from autocompress.plan import Plan, Task
+from autocompress.recover.leaves import leaves as free
 from autocompress.storage import PackedModel, container, dictionary, pack, read, write
 from autocompress.storage.packed import pack_parts
 from tests.storage.conftest import packed_model
@@ -124,6 +125,33 @@ def test_a_small_file_is_small(tmp_path: Path) -> None:
     assert len(whole) - data < 220
     write(tmp_path / "m", model, entropy=True)
     assert same(read(tmp_path / "m"), model)
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        c.BinaryScale(),
+        c.TernaryScale(),
+        c.PowersOfTwo(1),
+        c.PowersOfTwo(3),
+        c.Codebook(16),
+        c.Codebook(64),
+        c.Uniform(4),
+        c.Uniform(8, symmetric=False),
+    ],
+    ids=lambda scheme: scheme.describe(),
+)
+def test_indices_and_levels_take_their_entropy(scheme: c.Compression) -> None:
+    """Within 2 %, besides the numbers that are learned."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(300, 100, generator=generator) ** 3
+    code = scheme.project((weight,), mu=1.0)
+    _, counts = np.unique(code.decode()[0].numpy(), return_counts=True)
+    entropy = counts.sum() * np.log2(counts.sum()) - counts @ np.log2(counts)
+    model = PackedModel(Plan([Task("a", ["w"], scheme)]), {"a": code}, {})
+    _, data = pack_parts(model, entropy=True)
+    numbers = 4 * sum(leaf.numel() for leaf in free(code))
+    assert data <= 1.02 * entropy / 8 + numbers
 
 
 def test_the_report_is_of_the_coded_file() -> None:

@@ -41,6 +41,17 @@ def layout(shapes: Shapes, per: str, group_size: int | None) -> Layout:
     return cut
 
 
+def merged(cut: Layout) -> Layout:
+    """Return the same rows in fewer matrices: those of equal length one after the other are one."""
+    result: Layout = []
+    for rows, length in cut:
+        if result and result[-1][1] == length:
+            result[-1] = (result[-1][0] + rows, length)
+        else:
+            result.append((rows, length))
+    return result
+
+
 def row_count(cut: Layout) -> int:
     """Number of rows, that is of scales."""
     return sum(rows for rows, _ in cut)

@@ -16,8 +16,9 @@ from autocompress.compression.base import (
     Compression,
     Shapes,
     Tensors,
-    flatten,
+    joined,
     refuse,
+    require_finite,
     shapes_of,
     total_numel,
     unflatten,
@@ -26,10 +27,12 @@ from autocompress.compression.dense import DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, integers
 from autocompress.compression.grids.code import BITS, UniformCode
 from autocompress.compression.grids.mse import least_squares_grid, least_squares_scale
+from autocompress.compression.grids.plain import Reach, plain_rows
 from autocompress.compression.grids.rows import (
     PER,
     Layout,
     layout,
+    merged,
     nearest_levels,
     per_block,
     row_count,
@@ -159,11 +162,16 @@ class Uniform(Compression):
         done = self._plain_tensors(weights, shapes, previous) if importance is None else None
         if done is not None:
             levels, scales, values = done
-            inner = DenseCode(scales, (tuple(scales.shape),), scales.dtype)
-            code = UniformCode(levels, self.bits, True, self.per, None, inner, shapes)
-            return code.holding(unflatten(values, shapes))
-        flat = flatten(weights)
+            return self._code(levels, [scales], shapes).holding(unflatten(values, shapes))
+        flat = joined(weights)
         cut = layout(shapes, self.per, self.group_size)
+        if self.scale != "mse":
+            cut = merged(cut)
+            plain = self._plain_rows(flat, cut, scratch=len(weights) > 1)
+            if plain is not None:
+                levels, reals, values = plain
+                return self._code(levels, reals, shapes).holding(unflatten(values, shapes))
+        require_finite(flat)
         rows = views(flat, cut)
         grids = [
             storable(grid, block, self.bits)
@@ -173,13 +181,28 @@ class Uniform(Compression):
             nearest_levels(block, scale, offset, self.bits).view(-1)
             for block, (scale, offset) in zip(rows, grids, strict=True)
         ]
-        reals = [[g[0] for g in grids]] + ([] if self.symmetric else [[g[1] for g in grids]])
-        numbers = torch.cat([n for part in reals for n in part if n is not None])
-        each = ((row_count(cut),),) * len(reals)
-        inner = DenseCode(numbers, each, flat.dtype)
+        scales = torch.cat([scale for scale, _ in grids])
+        offsets = [offset for _, offset in grids if offset is not None]
+        reals = [scales, torch.cat(offsets)] if offsets else [scales]
+        return self._code(torch.cat(parts), reals, shapes)
+
+    def _code(self, levels: Tensor, reals: list[Tensor], shapes: Shapes) -> UniformCode:
+        inner = DenseCode(torch.cat(reals), shapes_of(tuple(reals)), reals[0].dtype)
         return UniformCode(
-            torch.cat(parts), self.bits, self.symmetric, self.per, self.group_size, inner, shapes
+            levels, self.bits, self.symmetric, self.per, self.group_size, inner, shapes
         )
+
+    def _plain_rows(
+        self, flat: Tensor, cut: Layout, scratch: bool
+    ) -> tuple[Tensor, list[Tensor], Tensor] | None:
+        """Return levels, grids and what they decode to, of plain numbers on a range."""
+        if self.scale == "entropy":
+            return None
+        if self.scale == "percentile":
+            require_finite(flat)
+        share = 100 if self.scale == "minmax" else self.percentile or PERCENTILE
+        reach = Reach(self.symmetric, share)
+        return plain_rows(flat, cut, self.bits, self.symmetric, reach, scratch=scratch)
 
     def _plain_tensors(
         self, weights: Tensors, shapes: Shapes, previous: Code | None

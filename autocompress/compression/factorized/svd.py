@@ -152,21 +152,60 @@ def _eigen(gram: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
 def _whitened(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposition:
     """Decompose ``W S`` for ``S Sᵀ = C``; the basis is its left singular vectors."""
     precision = torch.finfo(covariance.dtype).eps
-    found = torch.linalg.eigh(covariance.to(matrix.device, torch.float64))
+    wide = covariance.to(matrix.device, torch.float64)
     size = covariance.shape[0]
+    relative = max(4 * precision, size * torch.finfo(torch.float64).eps)
+    if matrix.dtype != torch.float64 and matrix.numel() and _sees_all(wide, relative):
+        return _under_definite(matrix, wide, rank)
+    found = torch.linalg.eigh(wide)
     values, vectors = found.eigenvalues, found.eigenvectors
     # what is below the rounding of C itself is not there
-    least = float(values.max()) * max(4 * precision, size * torch.finfo(torch.float64).eps)
-    seen = values > max(least, 0.0)
-    wide = matrix.to(torch.float64)
+    seen = values > max(float(values.max()) * relative, 0.0)
     across, root = vectors[:, seen], values[seen].sqrt()
-    images = wide @ across
+    images = matrix.to(torch.float64) @ across
     squares, basis, left = _singular(images * root, rank, matrix.dtype)
-    if not left:  # from right to left vectors; orthonormal even where singular values are tiny
-        basis = torch.linalg.qr((images * root) @ basis).Q
+    if not left:
+        basis = _orthonormal((images * root) @ basis)
     if not bool(seen.all()):
         matrix = (images @ across.T).to(matrix.dtype)
     return Decomposition(matrix, *_padded(squares, basis, min(matrix.shape)), True)
+
+
+def _sees_all(covariance: Tensor, relative: float) -> bool:
+    """Whether all eigenvalues are more than a share of the largest; some that are may be missed."""
+    largest = float(torch.linalg.matrix_norm(covariance, torch.inf))  # or less
+    shifted = covariance.clone()
+    shifted.diagonal().sub_(largest * relative)
+    return largest > 0 and int(torch.linalg.cholesky_ex(shifted).info) == 0
+
+
+def _under_definite(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposition:
+    """Do the same where C has no direction of zeros: it need not be decomposed itself.
+
+    The left singular vectors are eigenvectors of ``W C Wᵀ``. Where W is taller than wide those of
+    ``Lᵀ Wᵀ W L`` are fewer, with ``C = L Lᵀ`` by Cholesky.
+    """
+    rows, columns = matrix.shape
+    if rows <= columns:
+        values, basis = _eigen(_product(matrix, covariance), rank)
+        return Decomposition(matrix, values.clamp(min=0), basis, True)
+    lower = torch.linalg.cholesky(covariance)
+    gram = lower.T @ _gram(matrix.T) @ lower
+    values, vectors = _eigen(gram, rank)
+    basis = _orthonormal(matrix.to(torch.float64) @ (lower @ vectors))
+    return Decomposition(matrix, values.clamp(min=0), basis, True)
+
+
+def _product(matrix: Tensor, covariance: Tensor) -> Tensor:
+    """Return ``W C Wᵀ`` in float64, symmetric to the last bit."""
+    wide = matrix.to(torch.float64)
+    product = (wide @ covariance) @ wide.T
+    return (product + product.T) / 2
+
+
+def _orthonormal(columns: Tensor) -> Tensor:
+    """Return a basis in the same order; orthonormal even where singular values are tiny."""
+    return torch.linalg.qr(columns).Q
 
 
 def _padded(squares: Tensor, basis: Tensor, size: int) -> tuple[Tensor, Tensor]:

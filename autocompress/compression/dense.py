@@ -192,6 +192,8 @@ def nearest(values: Tensor, dtype: torch.dtype) -> Tensor:
     # narrow formats cannot hold each other's largest number
     wide = values if values.dtype == torch.float64 else values.to(torch.float32)
     largest = torch.finfo(dtype).max
+    if values.dtype == torch.float16 and dtype == torch.bfloat16:
+        largest = 65280.0  # the next one is beyond float16
     inside = wide.clamp(-largest, largest)
     return (_round_to_odd(inside) if inside.dtype == torch.float64 else inside).to(dtype)
 

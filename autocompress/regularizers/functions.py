@@ -64,21 +64,23 @@ class Ratio(Penalty):
     square: bool = False
 
     def value(self, v: Tensor) -> Tensor:
-        ratio = v.sum(-1) / _length(v)
+        ratio, _, _ = self._parts(v)
         return (ratio.square() if self.square else ratio).sum()
 
     def slope(self, v: Tensor) -> Tensor:
-        length = _length(v)[..., None]
-        ratio = v.sum(-1, keepdim=True) / length
-        slope = (1 - ratio * (v / length)) / length
+        ratio, direction, length = self._parts(v)
+        slope = (1 - ratio * direction) / length
         slope = 2 * ratio * slope if self.square else slope
         # nothing to gain where all is 0 or one element is left
         return torch.where(ratio > 0, slope, torch.zeros((), dtype=v.dtype, device=v.device))
 
-
-def _length(v: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(v, dim=-1)
-    return length.clamp(min=torch.finfo(v.dtype).tiny)
+    def _parts(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ratio, ``v / ‖v‖₂`` and ``‖v‖₂`` of each row; squares of tiny v are not 0."""
+        largest = v.amax(-1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
+        direction = v / largest
+        length = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+        direction = direction / length.clamp(min=torch.finfo(v.dtype).tiny)
+        return direction.sum(-1, keepdim=True), direction, length.clamp(min=1) * largest
 
 
 @final

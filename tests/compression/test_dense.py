@@ -113,6 +113,16 @@ def test_each_16_bit_format_can_be_cast_to_the_other() -> None:
     assert decoded.isfinite().all()
 
 
+@pytest.mark.parametrize("name", sorted(NARROW))
+def test_the_largest_half_stays_finite(name: str) -> None:
+    largest = torch.tensor([65504.0, -65504.0]).half()
+    (decoded,) = Cast(name).project((largest,), mu=0.0).decode()
+    assert decoded.isfinite().all()
+    assert float((largest.double() - decoded.double()).abs().max()) <= {"bfloat16": 224}.get(
+        name, 65504 - torch.finfo(NARROW[name]).max
+    )
+
+
 def test_cast_bits() -> None:
     assert Cast("float16").project((torch.ones(3, 5),), mu=0.0).bits() == 15 * 16
 

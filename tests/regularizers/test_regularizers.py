@@ -224,6 +224,18 @@ def test_zeros_and_a_single_direction_do_no_harm(regularizer: Regularizer) -> No
             assert not regularizer.gradient(zeros).any()
 
 
+@pytest.mark.parametrize("square", [False, True])
+@pytest.mark.parametrize("over", ["weights", "each-output", "each-input"])
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_hoyers_ratio_is_the_same_at_any_scale(square: bool, over: Any, scale: float) -> None:
+    regularizer = Hoyer(strength=0.3, square=square, over=over)
+    w = normal((4, 6))
+    scaled = (w * scale).float()  # whose squares are not float32 numbers
+    assert float(regularizer.value([scaled])) == pytest.approx(float(regularizer.value([w])))
+    slope = regularizer.gradient(scaled).double() * scale
+    torch.testing.assert_close(slope, regularizer.gradient(w), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("regularizer", ALL, ids=ids)
 def test_recipes_keep_them(regularizer: Regularizer) -> None:
     recipe = LC(regularizers=(regularizer,))

@@ -230,6 +230,7 @@ def _task(item: Any, where: str) -> Task:
     try:
         compression = from_dict(item["compression"], where=f"{where}.compression")
     except SchemeError as error:
-        raise SchemeError(f"task {item['name']!r} on {item['params']}: {error}") from None
+        names = item["params"] if isinstance(item["params"], str) else ", ".join(item["params"])
+        raise SchemeError(f"task {item['name']!r} on {names}: {error}") from None
     weighting = item.get("weighting", "identity")
     return Task(str(item["name"]), item["params"], compression, weighting)

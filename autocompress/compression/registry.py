@@ -164,7 +164,8 @@ def from_dict(data: Mapping[str, Any], *, where: str = "") -> Compression:
     try:
         return cls(**values)
     except SchemeError as error:
-        raise SchemeError(f"{prefix}{name}: {error}") from None
+        said = str(error)
+        raise SchemeError(prefix + (said if said.startswith(name) else f"{name}: {said}")) from None
 
 
 def _lists(value: Any) -> Any:

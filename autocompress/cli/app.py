@@ -64,6 +64,17 @@ def _root(
     del version
 
 
+def _complaint(text: str) -> str:
+    """Return a complaint about the arguments with what is accepted."""
+    if text.startswith("No such command"):
+        return f"{text} Known are {', '.join(_names())}"
+    return text.replace("Value error, ", "")  # the validating library's words
+
+
+def _names() -> list[str]:
+    return sorted(command.name for command in app.registered_commands if command.name)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process.
 
@@ -83,6 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if type(error).__name__ == "NoArgsIsHelpError":  # the help itself, or shown already
                 typer.echo(error.format_message(), err=True, nl=False)
             else:
-                tell_error(error.format_message())
+                tell_error(_complaint(error.format_message()))
             code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -34,11 +34,15 @@ def compress(
 ) -> None:
     """Compress one model with one plan, and write the packed file.
 
-    A plan file::
+    A plan file:
 
-        tasks:
-          - {name: all, params: ["*.weight"], compression: {scheme: prune, density: 0.05}}
-        recipe: {mu: {steps: 20}, epochs_per_step: 2}
+    ```yaml
+    tasks:
+      - name: all
+        params: ["*.weight"]
+        compression: {scheme: prune, density: 0.05}
+    recipe: {mu: {steps: 20}, epochs_per_step: 2}
+    ```
 
     **Examples**
 
@@ -55,6 +59,8 @@ def compress(
     from autocompress.summaries import show_compressed
 
     candidate = Candidate.load(plan)
+    if out.is_dir():
+        raise IsADirectoryError(f"--out {out}: is a folder; expected the name of a file")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}")
     if entropy:

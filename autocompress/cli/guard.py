@@ -48,10 +48,17 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (AutocompressError, OSError) as error:
             if _debug:
                 raise
-            tell_error(str(error))
+            tell_error(_text(error))
             raise typer.Exit(2) from None
 
     return wrapper
+
+
+def _text(error: Exception) -> str:
+    """Return what to tell of an error: of the system's, the file and what is wrong, no number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def tell_error(text: str) -> None:

@@ -73,4 +73,4 @@ def _scheme(cls: type[Compression]) -> str:
 
 
 def _first_line(doc: str | None) -> str:
-    return (doc or "").strip().splitlines()[0] if doc else ""
+    return (doc or "").strip().splitlines()[0].replace("``", "") if doc else ""

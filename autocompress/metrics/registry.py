@@ -103,7 +103,7 @@ METRICS: dict[str, Metric] = {
         Metric("error", _error, "", "minimize", "1 - accuracy"),
         Metric("loss", _loss, "nats", "minimize", "mean cross-entropy, validation split"),
         _of_size("bytes", "B", "minimize", "size of the packed file on disk"),
-        _of_size("ratio", "", "maximize", "bytes of the reference / bytes of the packed file"),
+        _of_size("ratio", "", "maximize", "32-bit size / bytes of the packed file"),
         _of_size("nonzeros", "", "minimize", "weights that are not zero"),
         _of_size("nonzero_ratio", "", "maximize", "weights / nonzero weights (ADMM papers)"),
         _of_size("condensa_bytes", "B", "minimize", "bytes of nonzero numbers (Condensa)"),

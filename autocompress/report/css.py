@@ -30,7 +30,7 @@ figcaption a { color: #0b62a8; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9em; }
 th, td { padding: 5px 12px 5px 0; text-align: left; vertical-align: top;
-         border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+         border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
 th { color: var(--soft); font-weight: 600; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th, th.n { vertical-align: bottom; white-space: normal; overflow-wrap: normal; }

@@ -18,7 +18,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         data: Everything the file shall hold.
 
     Raises:
-        OSError: the folder is missing, full or not writable.
+        OSError: the folder is missing, full or not writable; it names the file.
     """
     target = Path(path)
     # the same folder, because a rename is atomic only within one file system
@@ -30,8 +30,10 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk's names no file, others' the temporary one
+            error.filename = str(target)
         raise
     _sync_folder(target.parent)
 

@@ -48,7 +48,11 @@ def test_list_names_and_explains(run, kind, expected):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["serach"], "serach"), (["list", "colours"], "colours"), (["best"], "run")],
+    [
+        (["serach"], "Known are best, compress"),
+        (["list", "colours"], "'kind': 'colours' is not one of 'models', 'data'"),
+        (["best"], "run"),
+    ],
 )
 def test_usage_errors_are_one_line_on_stderr(run, arguments, words):
     said = run(*arguments)

@@ -67,6 +67,12 @@ def test_a_bad_plan_is_one_line_on_stderr(run, tmp_path, change, words):
     assert not (tmp_path / "m.safetensors").exists()
 
 
+def test_an_out_that_is_a_folder_is_told_before_anything_long(run, plan, tmp_path):
+    said = run("compress", "--plan", plan, "--out", tmp_path)
+    assert said.code == 2
+    assert said.err == f"error: --out {tmp_path}: is a folder; expected the name of a file\n"
+
+
 def test_an_out_in_no_folder_is_told_before_anything_long(run, plan, tmp_path):
     said = run("compress", "--plan", plan, "--out", tmp_path / "no" / "m.safetensors")
     assert said.code == 2

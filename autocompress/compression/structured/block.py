@@ -9,19 +9,30 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from autocompress.compression.base import Code, Compression, Shapes, Tensors, shapes_of
+from autocompress.compression.base import (
+    Code,
+    Compression,
+    Shapes,
+    Tensors,
+    joined,
+    numel,
+    shapes_of,
+    unflatten,
+)
 from autocompress.compression.dense import Dense, DenseCode
 from autocompress.compression.estimate import Estimate, Known, added, dense, held, positions
 from autocompress.compression.pruning.prune import check_density
+from autocompress.compression.selection import under
 from autocompress.compression.structured import budget, grouping
 from autocompress.compression.structured.block_code import (
     Block,
     BlockCode,
     gather,
-    masks_of,
+    grid,
+    mask_of,
     sizes_of,
 )
-from autocompress.compression.weighting import Weighting, diagonals
+from autocompress.compression.weighting import Weighting, diagonal
 from autocompress.errors import SchemeError
 
 __all__ = ["BlockCode", "BlockPrune"]
@@ -80,20 +91,30 @@ class BlockPrune(Compression):
         del mu, previous
         shapes = shapes_of(weights)
         blocks = self._blocks(shapes)
-        norms = diagonals(self.name, weighting, weights) or (None,) * len(weights)
+        flat, norm = joined(weights), diagonal(self.name, weighting, weights)
+        scores = self._scores(flat, norm, shapes, blocks)
+        counts = [numel(grid(shape, block)) for shape, block in zip(shapes, blocks, strict=True)]
+        index = budget.positions(scores, counts, self.density, joint=self.scope == "joint")
+        mask = mask_of(index, shapes, blocks)
+        values = gather(flat, mask)
+        inner = DenseCode(values, shapes_of((values,)), values.dtype)
+        code = BlockCode(index, inner, shapes, blocks)
+        whole = under(flat, mask)
+        return code if whole is None else code.holding(unflatten(whole, shapes))
+
+    def _scores(self, flat: Tensor, norm: Tensor | None, shapes: Shapes, blocks: Shapes) -> Tensor:
+        """Return the scores of all blocks, one vector."""
+        parts = grouping.block_parts(shapes, blocks)
+        sizes = [numel(part.sizes) for part in parts]
+        weights = flat.split(sizes)
+        norms = [None] * len(parts) if norm is None else norm.split(sizes)
         scores = [
-            grouping.block_scores(weight, block, self.norm, h).reshape(-1)
-            for weight, block, h in zip(weights, blocks, norms, strict=True)
+            grouping.block_scores(
+                w.view(p.sizes), p.sides, self.norm, None if h is None else h.view(p.sizes)
+            )
+            for w, h, p in zip(weights, norms, parts, strict=True)
         ]
-        kept = budget.select(scores, self.density, joint=self.scope == "joint", align=1)
-        offsets = [0]
-        for part in scores:
-            offsets.append(offsets[-1] + part.numel())
-        index = torch.cat([k + offset for k, offset in zip(kept, offsets, strict=False)])
-        values = gather(weights, masks_of(index, shapes, blocks))
-        return BlockCode(
-            index, DenseCode(values, shapes_of((values,)), values.dtype), shapes, blocks
-        )
+        return torch.cat([part.reshape(-1) for part in scores])
 
     def _blocks(self, shapes: Shapes) -> Shapes:
         """Return the block of each tensor, as many sizes as it has dimensions."""

@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from autocompress.compression import bitpack
-from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors, total_numel
+from autocompress.compression.base import (
+    Code,
+    InnerCode,
+    Meta,
+    Shapes,
+    Tensors,
+    total_numel,
+    unflatten,
+)
+from autocompress.compression.dense import vector_of
 from autocompress.compression.selection import positions, put, take
 from autocompress.compression.streams import Positions, Stream
 from autocompress.compression.structured import grouping
@@ -30,28 +39,45 @@ def sizes_of(shape: Block, block: Block) -> Tensor:
     return grouping.block_sizes(shape, block).reshape(-1)
 
 
-def masks_of(index: Tensor, shapes: Shapes, blocks: Shapes) -> Tensors:
-    """Return for each tensor which elements are in the blocks at these positions."""
-    grids = [grid(shape, block) for shape, block in zip(shapes, blocks, strict=True)]
-    flags = torch.zeros(total_numel(tuple(grids)), dtype=torch.bool, device=index.device)
+def mask_of(index: Tensor, shapes: Shapes, blocks: Shapes) -> Tensor:
+    """Return which of the concatenated weights are in the blocks at these positions (bool)."""
+    parts = grouping.block_parts(shapes, blocks)
+    flags = torch.zeros(sum(part.count for part in parts), dtype=torch.bool, device=index.device)
     flags[index] = True
-    parts = flags.split([math.prod(g) for g in grids])
-    rows = zip(parts, grids, shapes, blocks, strict=True)
-    return tuple(_enlarge(part.view(g), shape, block) for part, g, shape, block in rows)
+    mask = torch.empty(total_numel(shapes), dtype=torch.bool, device=index.device)
+    each = zip(
+        parts,
+        flags.split([part.count for part in parts]),
+        mask.split([math.prod(part.sizes) for part in parts]),
+        strict=True,
+    )
+    for part, some, out in each:
+        _spread(some, part, out)
+    return mask
 
 
-def _enlarge(flags: Tensor, shape: Block, block: Block) -> Tensor:
-    """Repeat each element of a grid over its block and cut the edges off."""
-    for dim, side in reversed(list(enumerate(block))):
-        if side > 1:
-            flags = flags.repeat_interleave(side, dim).narrow(dim, 0, shape[dim])
-    return flags
+def _spread(flags: Tensor, part: grouping.Part, out: Tensor) -> None:
+    """Write each element of a grid to all of its block; blocks at the edges may be cut off."""
+    flags = flags.view(part.grid)
+    for dim in range(len(part.sizes) - 1, 0, -1):
+        flags = _repeated(flags, part.sides[dim], dim).narrow(dim, 0, part.sizes[dim])
+    side, size = part.sides[0], part.sizes[0]
+    rows, cut = size - size % side, flags.reshape(len(flags), -1)
+    whole = out.view(size, -1)
+    whole[:rows].view(rows // side, side, -1).copy_(cut[: rows // side, None])
+    if rows < size:
+        whole[rows:] = cut[-1]
 
 
-def gather(tensors: Tensors, masks: Tensors) -> Tensor:
-    """Return the elements under the masks as one vector."""
-    parts = zip(tensors, masks, strict=True)
-    return torch.cat([take(t.detach().reshape(-1), positions(mask)) for t, mask in parts])
+def _repeated(flags: Tensor, count: int, dim: int) -> Tensor:
+    if count == 1 or flags.device.type != "cpu":
+        return flags.repeat_interleave(count, dim)
+    return torch.from_numpy(flags.numpy().repeat(count, dim))
+
+
+def gather(flat: Tensor, mask: Tensor) -> Tensor:
+    """Return the numbers of a vector under a mask."""
+    return take(flat, positions(mask))
 
 
 @final
@@ -73,20 +99,22 @@ class BlockCode(InnerCode):
     shapes: Shapes
     blocks: Shapes
 
-    def masks(self) -> Tensors:
-        """Return for each tensor which elements survive (bool)."""
-        return masks_of(self.index, self.shapes, self.blocks)
+    def mask(self) -> Tensor:
+        """Return which of the concatenated weights survive (bool)."""
+        return mask_of(self.index, self.shapes, self.blocks)
 
     def decode(self) -> Tensors:
-        (values,) = self.inner.decode()
-        places = [positions(mask) for mask in self.masks()]
-        parts = zip(places, values.split([p.numel() for p in places]), self.shapes, strict=True)
-        return tuple(put(index, v, (math.prod(s),)).view(s) for index, v, s in parts)
+        ready = self.given()
+        if ready is not None:
+            return ready
+        values = vector_of(self.inner)
+        flat = put(positions(self.mask()), values, (total_numel(self.shapes),))
+        return unflatten(flat, self.shapes)
 
     def reals_weighting(self, weighting: Weighting) -> Weighting | None:
         if not isinstance(weighting, Diagonal):
             return None
-        values = gather(weighting.values, self.masks())
+        values = gather(weighting.vector, self.mask().to(weighting.vector.device))
         return self.inner.reals_weighting(Diagonal((values,)))
 
     def _count(self) -> int:

@@ -22,6 +22,21 @@ Row = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
+def positions(scores: Tensor, sizes: Sequence[int], density: float, *, joint: bool) -> Tensor:
+    """Choose groups as :func:`select` does, of rows whose scores are one vector.
+
+    Returns:
+        Sorted positions (int64) in that vector, on its device.
+    """
+    count = contested(tuple(sizes), density) if joint else None
+    if count is not None:
+        best = threshold(scores.detach().cpu().numpy(), sizes, count)
+        return torch.from_numpy(best).to(scores.device)
+    kept = select(scores.split(list(sizes)), density, joint=joint, align=1)
+    firsts = itertools.accumulate(sizes, initial=0)
+    return torch.cat([row + first for row, first in zip(kept, firsts, strict=False)])
+
+
 def fixed_counts(sizes: Sequence[int], density: float, *, joint: bool, align: int) -> Counts | None:
     """Return how many groups of each row survive, where that does not depend on their scores.
 
@@ -111,7 +126,8 @@ def select(
     counts = fixed_counts(sizes, density, joint=joint, align=align)
     rows = [row.detach().cpu().numpy() for row in scores]  # few numbers, wherever the weights are
     if counts is None and align == 1:
-        kept = threshold(np.concatenate(rows), sizes, allowed(sizes, density, 1))
+        best = threshold(np.concatenate(rows), sizes, allowed(sizes, density, 1))
+        kept = by_row(best, sizes)
     else:
         counts = counts or _deal(rows, allowed(sizes, density, align), align)
         kept = [_largest(row, count) for row, count in zip(rows, counts, strict=True)]
@@ -142,8 +158,10 @@ def _largest(row: Row, count: int) -> Index:
     return largest(torch.from_numpy(row), count).numpy()
 
 
-def threshold(scores: Row, sizes: Sequence[int], budget: int) -> list[Index]:
+def threshold(scores: Row, sizes: Sequence[int], budget: int) -> Index:
     """Keep the best group of each row, then the largest of the rest under one threshold.
+
+    Returns sorted positions in all rows together.
 
     Args:
         scores: Those of all rows, one after the other.
@@ -156,7 +174,7 @@ def threshold(scores: Row, sizes: Sequence[int], budget: int) -> list[Index]:
     tops = np.repeat(np.maximum.reduceat(flat, starts), sizes)
     best = np.flatnonzero(flat == tops)  # with ties: the first of each row is taken
     flat[best[np.searchsorted(best, starts)]] = np.inf
-    return by_row(_largest(flat, budget), sizes)
+    return _largest(flat, budget)
 
 
 def by_row(kept: Index, sizes: Sequence[int]) -> list[Index]:
@@ -176,9 +194,8 @@ def _deal(rows: Sequence[Row], budget: int, align: int) -> Counts:
         # equal steps of falling gain: the best steps are the first ones of each row
         steps = [row.reshape(-1, align).sum(1) for row in ordered]
         counts = [step.size for step in steps]
-        return [
-            align * part.size for part in threshold(np.concatenate(steps), counts, budget // align)
-        ]
+        best = threshold(np.concatenate(steps), counts, budget // align)
+        return [align * part.size for part in by_row(best, counts)]
     return _knapsack(ordered, budget, align)
 
 

@@ -65,10 +65,8 @@ def _closely(flat: Vector, layout: Layout, scores: Scores, count: int, band: flo
     if not _LEAST <= limit < np.inf or 4 * near.size > scores.size:
         return None
     scores[near] = layout.exact(flat, near)
-    kept, start = np.zeros(scores.size, np.bool_), 0
-    for index, size in zip(budget.threshold(scores, sizes, count), sizes, strict=True):
-        kept[start + index] = True
-        start += size
+    kept = np.zeros(scores.size, np.bool_)
+    kept[budget.threshold(scores, sizes, count)] = True
     return kept
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from autocompress.compression.base import numel, require_finite
+from autocompress.compression.base import Shapes, numel, require_finite
 from autocompress.errors import SchemeError
 
 NORMS = ("l2", "l1", "max", "mean")
@@ -93,6 +94,10 @@ def block_scores(
     Raises:
         SchemeError: the weights contain NaN or infinity.
     """
+    if norm == "l2" and diagonal is None and _numpy_can(weight) and weight.dim() == 2:
+        scores = torch.from_numpy(_block_energies(weight.detach().numpy(), *block))
+        _refuse_nan(scores, weight)
+        return scores
     step = block[0] * max(1, _slab(weight) // max(1, numel(weight.shape[1:]) * block[0]))
     counts = [-(-size // side) for size, side in zip(weight.shape, block, strict=True)]
     scores = torch.empty(counts, dtype=torch.float64, device=weight.device)
@@ -113,6 +118,63 @@ def block_sizes(shape: Sequence[int], block: Sequence[int]) -> Tensor:
     return sizes
 
 
+@dataclass(frozen=True)
+class Part:
+    """Consecutive tensors of the concatenated weights that are like one, cut into blocks.
+
+    Attributes:
+        sides: The block's size in each dimension.
+        sizes: The tensor's.
+    """
+
+    sides: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many blocks there are in each dimension, those cut off included."""
+        return tuple(-(-n // side) for n, side in zip(self.sizes, self.sides, strict=True))
+
+    @property
+    def count(self) -> int:
+        """How many blocks there are."""
+        return math.prod(self.grid)
+
+
+@functools.lru_cache(maxsize=64)
+def block_parts(shapes: Shapes, blocks: Shapes) -> tuple[Part, ...]:
+    """Return the tensors in as few parts as there can be, each in few dimensions.
+
+    Equal ones follow each other without a gap where blocks divide them. And a dimension that the
+    block spans is one with the dimension before it.
+    """
+    parts: list[Part] = []
+    for shape, block in zip(shapes, blocks, strict=True):
+        part = _joined(shape, block)
+        if parts and _continues(parts[-1], part):
+            size = parts[-1].sizes[0] + part.sizes[0]
+            parts[-1] = Part(part.sides, (size, *part.sizes[1:]))
+        else:
+            parts.append(part)
+    return tuple(parts)
+
+
+def _joined(shape: Sequence[int], block: Sequence[int]) -> Part:
+    sides, sizes = [block[0]], [shape[0]]
+    for side, size in zip(block[1:], shape[1:], strict=True):
+        if side == size:
+            sides[-1], sizes[-1] = sides[-1] * size, sizes[-1] * size
+        else:
+            sides.append(side)
+            sizes.append(size)
+    return Part(tuple(sides), tuple(sizes))
+
+
+def _continues(part: Part, other: Part) -> bool:
+    divides = part.sizes[0] % part.sides[0] == 0
+    return divides and part.sides == other.sides and part.sizes[1:] == other.sizes[1:]
+
+
 def _numpy_can(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype != torch.bfloat16
 
@@ -128,6 +190,28 @@ def _energies(rows: NDArray[Any]) -> NDArray[np.float64]:
         np.copyto(slab, part)
         np.vecdot(slab, slab, out=sums[start : start + step])
     return sums
+
+
+def _block_energies(matrix: NDArray[Any], height: int, width: int) -> NDArray[np.float64]:
+    """Return the sum of squares of each block of a matrix, as :func:`_energies` for rows."""
+    rows, columns = matrix.shape
+    step = height * max(1, 2**16 // max(1, columns * height))
+    buffer = np.empty((min(step, rows), columns))
+    tall = np.empty((-(-rows // height), columns))
+    for start in range(0, rows, step):
+        part = matrix[start : start + step]
+        slab = buffer[: len(part)]
+        np.copyto(slab, part)
+        np.multiply(slab, slab, out=slab)
+        whole, first = len(part) - len(part) % height, start // height
+        cells = slab[:whole].reshape(whole // height, height, columns)
+        np.add.reduce(cells, axis=1, out=tall[first : first + len(cells)])
+        if whole < len(part):
+            np.add.reduce(slab[whole:], axis=0, out=tall[-1])
+    if columns % width:
+        return np.add.reduceat(tall, np.arange(0, columns, width), axis=1)
+    # BLAS is quick where runs are short
+    return (tall.reshape(-1, width) @ np.ones(width)).reshape(len(tall), -1)
 
 
 def _slab(weight: Tensor) -> int:

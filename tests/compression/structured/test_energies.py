@@ -24,7 +24,8 @@ def selected(
 def exact(weights: tuple[Tensor, ...], rows: list[tuple[int, ...]], count: int) -> list[list[int]]:
     scores = [sum(weights[p].double().flatten(1).square().sum(1) for p in row) for row in rows]
     sizes = [len(score) for score in scores]
-    return [k.tolist() for k in budget.threshold(torch.cat(scores).numpy(), sizes, count)]
+    best = budget.threshold(torch.cat(scores).numpy(), sizes, count)
+    return [k.tolist() for k in budget.by_row(best, sizes)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,7 +102,7 @@ def test_what_is_at_hand_is_what_decoding_makes(biases: bool) -> None:
     if biases:
         scores = [s + b.double().square() for s, b in zip(scores, weights[1::2], strict=True)]
     rows = torch.cat([scores[0] + scores[2], scores[1]]).numpy()
-    kept = [k.tolist() for k in budget.threshold(rows, [6, 8], 7)]
+    kept = [k.tolist() for k in budget.by_row(budget.threshold(rows, [6, 8], 7), [6, 8])]
     assert [k.tolist() for k in code.kept] == [kept[0], kept[1], kept[0]]
     for w, copy, a, b in zip(weights, copies, first, again, strict=True):
         assert torch.equal(w, copy)  # the task's own weights stay as they are

@@ -32,7 +32,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         os.replace(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # a full disk's names no file, others' the temporary one
+        # a full disk's error names no file, others name the temporary one
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(target)
         raise
     _sync_folder(target.parent)

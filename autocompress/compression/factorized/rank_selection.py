@@ -96,7 +96,8 @@ class RankSelection(Factorization):
 
     def _best(self, left: Tensor, cost: Cost, mu: float) -> int | None:
         """Return the best rank given the error of each; None is the layer as it is."""
-        values = self.alpha * cost.rank * torch.arange(left.numel()) + mu / 2 * left
+        ranks = torch.arange(left.numel(), dtype=left.dtype)  # integers would give float32 prices
+        values = self.alpha * cost.rank * ranks + mu / 2 * left
         least = min(self.least, left.numel() - 1)
         best = least + int(values[least:].argmin())
         dense, value = self.alpha * cost.dense, float(values[best])

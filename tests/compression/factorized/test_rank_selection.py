@@ -68,6 +68,14 @@ def test_layers_choose_by_themselves_and_more_mu_gives_more_rank() -> None:
     assert tuple(alone) == ranks[1]
 
 
+def test_prices_are_in_double_precision() -> None:
+    weight = torch.zeros(6, 9, dtype=torch.float64)
+    weight.diagonal().copy_(torch.tensor([4.0, 3.0, 2.0, 0.3, 0.2, 0.1]))
+    assert RankSelection(0.05).project((weight,), mu=1.0).ranks() == (3,)
+    # beyond the largest number of single precision
+    assert RankSelection(0.05e40).project((weight * 1e20,), mu=1.0).ranks() == (3,)
+
+
 def test_the_smallest_of_equally_good_ranks() -> None:
     # both singular values pay for themselves exactly, and so does the layer as it is
     weight = torch.diag(torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""The output channels of largest energy, mostly told apart in single precision.
+"""The channels of largest energy, mostly told apart in single precision.
 
 Sums of squares in double precision take several times as long, and are needed for the few channels
 near the threshold alone. With ``u = 2⁻²⁴`` and n squares, a sum in single precision is off by at
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.compression.structured import budget
-from autocompress.compression.structured.channels import Index, Layout, Mask, Vector
+from autocompress.compression.structured.channels import Index, Mask, Vector
 
 _ERROR = 2.0**-24  # for each square
 _LEAST = 2.0**-60  # smaller sums may have lost squares that are no normal numbers
@@ -27,13 +28,36 @@ _MARGIN = (
 _MOST = 0.1
 
 Scores = NDArray[np.float64]
+Weights = TypeVar("Weights", contravariant=True)
 
 
-def strongest(flat: Vector, layout: Layout, count: int) -> Mask | None:
+class Groups(Protocol[Weights]):
+    """Where groups of weights are, and their energies; see :class:`.channels.Layout`."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Groups of each row."""
+
+    @property
+    def tops(self) -> Index:
+        """The first group of each row."""
+
+    @property
+    def width(self) -> int:
+        """Most weights in a group."""
+
+    def sums(self, weights: Weights, /) -> Vector:
+        """Return the sum of squares of every group, in single precision."""
+
+    def exact(self, weights: Weights, groups: Index, /) -> Scores:
+        """Return the sums of squares of a few groups, in double precision."""
+
+
+def strongest(weights: Weights, layout: Groups[Weights], count: int) -> Mask | None:
     """Say which groups have the largest Σ w², as :func:`.budget.threshold` chooses them.
 
     Args:
-        flat: The weights of all the task's tensors.
+        weights: Those of all the task's tensors, in the form the layout takes them.
         layout: Where their channels are.
         count: How many survive, fewer than there are and more than there are rows.
 
@@ -45,7 +69,7 @@ def strongest(flat: Vector, layout: Layout, count: int) -> Mask | None:
     if min(layout.sizes) < 1 or band > _MOST:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        scores = layout.sums(flat)
+        scores = layout.sums(weights)
         least = float(np.maximum.reduceat(scores, layout.tops).min())
         total = float(np.add.reduce(scores))
     if not _LEAST <= least <= total < math.inf:
@@ -55,16 +79,18 @@ def strongest(flat: Vector, layout: Layout, count: int) -> Mask | None:
     if below < limit * (1 - band) and _LEAST <= limit <= least:
         kept: Mask = scores >= limit  # told, and some of every row
         return kept
-    return _closely(flat, layout, scores.astype(np.float64), count, band)
+    return _closely(weights, layout, scores.astype(np.float64), count, band)
 
 
-def _closely(flat: Vector, layout: Layout, scores: Scores, count: int, band: float) -> Mask | None:
+def _closely(
+    weights: Weights, layout: Groups[Weights], scores: Scores, count: int, band: float
+) -> Mask | None:
     """Do the same with those summed exactly that are near the threshold."""
     sizes = layout.sizes
     near, limit = _near(scores, np.maximum.reduceat(scores, layout.tops), sizes, count, band)
     if not _LEAST <= limit < np.inf or 4 * near.size > scores.size:
         return None
-    scores[near] = layout.exact(flat, near)
+    scores[near] = layout.exact(weights, near)
     kept = np.zeros(scores.size, np.bool_)
     kept[budget.threshold(scores, sizes, count)] = True
     return kept

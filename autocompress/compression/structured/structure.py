@@ -22,8 +22,9 @@ from autocompress.compression.base import (
 from autocompress.compression.dense import Dense, DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, held, integers
 from autocompress.compression.pruning.prune import check_density
-from autocompress.compression.structured import budget, grouping, outputs
+from autocompress.compression.structured import budget, grouping, inputs, outputs
 from autocompress.compression.structured.channels import layout
+from autocompress.compression.structured.inputs import input_layout
 from autocompress.compression.structured.rows import (
     OUTSIDE,
     Row,
@@ -135,10 +136,13 @@ class StructurePrune(Compression):
         return StructureCode(leading, inner, shapes, self._axis, self.biases)
 
     def _at_once(self, weights: Tensors, shapes: Shapes) -> StructureCode | None:
-        """Return the answer where it is easily had; see :mod:`.outputs`."""
-        exact = self.scope == "joint" and self.align == 1 and self.norm == "l2" and self.structured
+        """Return the answer where it is easily had; see :mod:`.outputs` and :mod:`.inputs`."""
+        exact = self.scope == "joint" and self.align == 1 and self.norm == "l2"
         if not exact or not weights:
             return None
+        if not self.structured:
+            count = budget.contested(input_layout(shapes).sizes, self.density)
+            return inputs.prune(weights, shapes, count, self.biases) if count else None
         places = layout(shapes, self.ties, self.biases)
         count = budget.contested(places.sizes, self.density)
         return outputs.prune(weights, shapes, places, count, self.biases) if count else None

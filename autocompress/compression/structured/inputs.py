@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autocompress.compression.base import Shapes, Tensors
+from autocompress.compression.base import Shapes, Tensors, total_numel
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.structured import energies
 from autocompress.compression.structured.channels import Index, Mask, Vector
@@ -106,26 +106,29 @@ def prune(weights: Tensors, shapes: Shapes, count: int, biases: bool) -> Structu
     channels = energies.strongest(arrays, places, count)
     if channels is None:
         return None
-    kept, slices, whole = [], [], []
-    each = zip(arrays, np.split(channels, places.tops[1:]), places.rests, shapes, strict=True)
-    for matrix, mask, rest, shape in each:
-        index = mask.nonzero()[0]
-        kept.append(torch.from_numpy(index))
-        slices.append(_survivors(matrix, index, rest).reshape(-1))
-        whole.append(torch.from_numpy(_cleared(matrix, mask, rest)).view(shape))
-    left = tuple((s[0], k.numel(), *s[2:]) for k, s in zip(kept, shapes, strict=True))
-    inner = DenseCode(torch.from_numpy(np.concatenate(slices)), left, torch.float32)
-    return StructureCode(tuple(kept), inner, shapes, 1, biases).holding(tuple(whole))
-
-
-def _survivors(matrix: Vector, index: Index, rest: int) -> Vector:
-    if rest == 1:
-        return matrix[:, index]  # of single columns this is twice as quick as take
-    return matrix.reshape(len(matrix), -1, rest).take(index, 1)
+    masks = np.split(channels, places.tops[1:])
+    indices = [mask.nonzero()[0] for mask in masks]
+    left = tuple((s[0], k.size, *s[2:]) for k, s in zip(indices, shapes, strict=True))
+    values = np.empty(total_numel(left), np.float32)
+    start, whole = 0, []
+    for matrix, mask, index, rest in zip(arrays, masks, indices, places.rests, strict=True):
+        shape = (len(matrix), index.size, rest)
+        end = start + math.prod(shape)
+        # all are within: nothing to clip, and nothing to buffer in case one is not
+        channel = matrix.reshape(len(matrix), -1, rest)
+        channel.take(index, 1, values[start:end].reshape(shape), "clip")
+        whole.append(torch.from_numpy(_cleared(matrix, mask, rest)))
+        start = end
+    kept = tuple(map(torch.from_numpy, indices))
+    inner = DenseCode(torch.from_numpy(values), left, torch.float32)
+    decoded = tuple(w.view(shape) for w, shape in zip(whole, shapes, strict=True))
+    return StructureCode(kept, inner, shapes, 1, biases).holding(decoded)
 
 
 def _cleared(matrix: Vector, mask: Mask, rest: int) -> Vector:
     """Return the matrix with zeros for all channels but those of a mask, no negative ones."""
     bits = np.negative(mask.view(np.int8)).astype(np.int32)
-    cleared: Vector = (matrix.view(np.int32) & bits.repeat(rest)).view(np.float32)
+    cleared: Vector = (matrix.view(np.int32) & (bits.repeat(rest) if rest > 1 else bits)).view(
+        np.float32
+    )
     return cleared

@@ -3,8 +3,9 @@
 Small groups of float32 are solved together: all costs of a group's intervals, then dynamic
 programming over their ends, O(k·g²) a group of g. Costs come from differences of double-precision
 sums, exact to 1e-15 of a group's energy, which is below what rounding its centres to float32
-changes. Larger groups, and float64, go one by one through
-:func:`.optimal_kmeans.optimal_kmeans`.
+changes. Larger groups are solved together by :mod:`.kmeans_rows`. One by one, through
+:func:`.optimal_kmeans.optimal_kmeans`, go very large ones, those that a codebook fits so well that
+such sums do not tell, and float64.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autocompress.compression.codebooks.kmeans_rows import row_codebooks
 from autocompress.compression.codebooks.optimal_kmeans import optimal_kmeans, thresholds
 from autocompress.compression.codebooks.partition import TILE, Runs, count_of, tiles
 from autocompress.compression.codebooks.scalars import Floats, Ints
 
 _SMALL = 128  # scalars of a group up to which groups are solved together
 _COSTS = 1 << 17  # costs held at a time: a megabyte
+_LARGE = 1 << 16  # scalars of a group times centres up to which large groups are, too
+_TILE = 1 << 16  # scalars of such groups at a time
 
 
 def grouped_kmeans(
@@ -42,23 +46,45 @@ def grouped_kmeans(
     out = torch.empty(count_of(runs), k, dtype=dtype)
     group = start = 0
     for count, size in runs:
+        alone = dtype == torch.float64 or size * k > _LARGE or size <= k
+        small = size <= _SMALL and dtype == torch.float32
         step = 1
-        if size <= _SMALL and dtype == torch.float32:
+        if small:
             step = max(_COSTS // (size + 2) ** 2, 1)
+        elif not alone:
+            step = max(_TILE // size, 1)
         for first in range(0, count, step):
             many = min(step, count - first)
             some = slice(start + first * size, start + (first + many) * size)
             part, own = flat[some], None if weights is None else weights[some]
             rows = slice(group + first, group + first + many)
-            if size <= _SMALL and dtype == torch.float32:
+            if small:
                 x = part.float().cpu().numpy().astype(np.float64).reshape(many, size)
                 h = None if own is None else own.double().cpu().numpy().reshape(many, size)
                 out[rows] = torch.from_numpy(_together(x, h, k, zero)).float()
+            elif alone:
+                out[rows] = _alone(part, k, own, zero)
             else:
-                found = optimal_kmeans(part, k, own, zero=zero).cpu()
-                out[rows] = torch.cat([found, found[-1:].expand(k - len(found))])
+                out[rows] = _rows(part.view(many, size), k, own, zero)
         group, start = group + count, start + count * size
     return out.to(flat.device)
+
+
+def _alone(part: Tensor, k: int, own: Tensor | None, zero: bool) -> Tensor:
+    """Return the codebook of one group."""
+    found = optimal_kmeans(part, k, own, zero=zero).cpu()
+    return torch.cat([found, found[-1:].expand(k - len(found))])
+
+
+def _rows(part: Tensor, k: int, own: Tensor | None, zero: bool) -> Tensor:
+    """Return the codebooks of the rows of a matrix."""
+    h = None if own is None else own.view(part.shape)
+    wide = None if h is None else _scaled(h.double().cpu().numpy())
+    centres, sure = row_codebooks(part.float().cpu().numpy(), wide, k, zero)
+    found = torch.from_numpy(centres).float()
+    for row in np.flatnonzero(~sure):
+        found[row] = _alone(part[row], k, None if h is None else h[row], zero)
+    return found
 
 
 def assign_groups(flat: Tensor, codebooks: Tensor, runs: Runs) -> Tensor:

@@ -22,7 +22,8 @@ from autocompress.compression.codebooks.scalars import Floats, Ints
 _SMALL = 128  # scalars of a group up to which groups are solved together
 _COSTS = 1 << 17  # costs held at a time: a megabyte
 _LARGE = 1 << 16  # scalars of a group times centres up to which large groups are, too
-_TILE = 1 << 16  # scalars of such groups at a time
+_COMPARED = 20  # thresholds up to which every one is compared with
+_TILE = 1 << 17  # scalars of such groups at a time
 
 
 def grouped_kmeans(
@@ -98,8 +99,14 @@ def assign_groups(flat: Tensor, codebooks: Tensor, runs: Runs) -> Tensor:
     between = thresholds(codebooks, flat.dtype)
     for groups, some in tiles(runs):
         part = flat[some].view(groups.stop - groups.start, -1)
-        index = torch.searchsorted(between[groups].contiguous(), part.contiguous(), out_int32=True)
-        out[some] = index.view(-1).to(out.dtype)
+        if between.shape[1] < _COMPARED:
+            index = torch.zeros(part.shape, dtype=out.dtype, device=out.device)
+            for threshold in between[groups].T:
+                index += part > threshold[:, None]
+        else:
+            own = between[groups].contiguous()
+            index = torch.searchsorted(own, part.contiguous(), out_int32=True).to(out.dtype)
+        out[some] = index.view(-1)
     return out
 
 

@@ -29,7 +29,7 @@ from autocompress.errors import SchemeError
 
 _STEPS = 200  # of Lloyd's, at most
 _SLOW = 0.98  # of the windows' widths that a step leaves: another one is not worth it
-_SHORT = 8
+_SHORT = 6
 _LOST = 1e-6  # of a row's weight times its largest square, that it loses at least
 _LIGHT = 1e-15  # of a row's weight, that a scalar has at least
 _ROUNDING = 1e-14  # of a row's weight times its largest scalar: what moments may be off by
@@ -212,15 +212,20 @@ def _layer(
     starts = np.empty(int((count + 2).sum()), np.int64)
     starts[lead - 1], starts[lead + count] = first, last
     after = np.empty_like(before)
-    step = 1 << int(count.max()).bit_length() - 1
+    single = bool((first == last).all())
+    step = 1 if single else 1 << int(count.max()).bit_length() - 1
     while step:
-        many = (count // step + 1) // 2  # odd multiples of the step
+        many = count if single else (count // step + 1) // 2  # odd multiples of the step
         row = np.repeat(np.arange(len(count)), many)
-        nth = 2 * np.arange(len(row)) + 1 - np.repeat(2 * (np.cumsum(many) - many), many)
-        nth *= step
-        at, end = lead[row] + nth - 1, low[row] + nth - 1
-        right = starts[lead[row] + np.minimum(nth + step, count[row] + 1) - 1]
+        nth = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(many) - many, many)
+        if not single:
+            nth = (2 * nth - 1) * step
+        at, end = nth + (lead - 1)[row], nth + (low - 1)[row]
         ends = _Ends(rows, row, end, before)
+        if single:
+            after[end], starts[at] = ends.saved(slice(None), first[row]), first[row]
+            break
+        right = starts[at + np.minimum(step, count[row] + 1 - nth)]
         after[end], starts[at] = ends.best(starts[at - step], np.minimum(right, end - 1))
         step //= 2
     return after, starts, lead
@@ -246,6 +251,8 @@ class _Ends:
         """Return the most that is saved up to the ends, and the starts, first <= start <= last."""
         best, start = np.empty(len(first)), np.empty(len(first), np.int64)
         short = last - first < _SHORT
+        if 2 * np.count_nonzero(short) < len(short):
+            return self._many(slice(None), first, last)
         for search, which in ((self._few, short), (self._many, ~short)):
             some = np.flatnonzero(which)
             if len(some):
@@ -254,12 +261,12 @@ class _Ends:
 
     def _few(self, some: Ints, first: Ints, last: Ints) -> tuple[Floats, Ints]:
         """Try one start of every end after the other."""
-        best, chosen = self._saved(some, first), first.copy()
+        best, chosen = self.saved(some, first), first.copy()
         left = np.flatnonzero(last > first)
         start = first[left]
         while len(left):
             start += 1
-            found = self._saved(some[left], start)
+            found = self.saved(some[left], start)
             better = found > best[left]
             better_ones = left[better]
             best[better_ones], chosen[better_ones] = found[better], start[better]
@@ -267,7 +274,7 @@ class _Ends:
             left, start = left[more], start[more]
         return best, chosen
 
-    def _many(self, some: Ints, first: Ints, last: Ints) -> tuple[Floats, Ints]:
+    def _many(self, some: Ints | slice, first: Ints, last: Ints) -> tuple[Floats, Ints]:
         """Try all starts of all ends at once, in one array."""
         many = last - first + 1
         lead = np.cumsum(many) - many
@@ -285,7 +292,7 @@ class _Ends:
         hit = np.flatnonzero(saved == np.repeat(best, many))
         return best, start[hit[np.searchsorted(hit, lead)]]
 
-    def _saved(self, some: Ints, start: Ints) -> Floats:
+    def saved(self, some: Ints | slice, start: Ints) -> Floats:
         """Return what is saved up to some ends with a start of each."""
         saved: Floats = self.moment[some] - self.moments[start]
         saved *= saved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, final
@@ -17,6 +18,7 @@ from autocompress.compression.base import (
     Shapes,
     Tensors,
     flatten,
+    joined,
     refuse,
     shapes_of,
     total_numel,
@@ -26,6 +28,8 @@ from autocompress.compression.estimate import NARROW, Estimate
 from autocompress.compression.estimate import dense as outline
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError, unknown
+
+_SMALL = 1 << 15  # numbers of a tensor that take less time than calls do
 
 CASTS = {
     "float16": torch.float16,
@@ -176,6 +180,9 @@ class Cast(Compression):
         del mu, previous
         if weighting is not None and not isinstance(weighting, Diagonal):
             refuse(self.name, weighting)
+        narrow = _all_inside(weights, CASTS[self.dtype])
+        if narrow is not None:
+            return DenseCode(narrow, shapes_of(weights), torch.float32)
         flat = flatten(weights)
         return DenseCode(nearest(flat, CASTS[self.dtype]), shapes_of(weights), flat.dtype)
 
@@ -185,6 +192,24 @@ class Cast(Compression):
     def check(self, shapes: Shapes) -> None:
         if not shapes:
             raise SchemeError("cast needs at least one weight tensor")
+
+
+def _all_inside(weights: Tensors, dtype: torch.dtype) -> Tensor | None:
+    """Return float32 weights in 16 bits; None if one is beyond what these can hold, or not finite.
+
+    Large tensors are not copied before they are rounded.
+    """
+    if not weights or dtype.itemsize < 2 or any(w.dtype != torch.float32 for w in weights):
+        return None
+    sizes = [w.numel() for w in weights]
+    if sum(sizes) <= _SMALL * len(weights):
+        narrow = joined(weights).to(dtype)
+    else:
+        narrow = torch.empty(sum(sizes), dtype=dtype, device=weights[0].device)
+        for part, weight in zip(narrow.split(sizes), weights, strict=True):
+            part.view(weight.shape).copy_(weight.detach())
+    # infinity stands for what is beyond
+    return narrow if math.isfinite(float(narrow.sum(dtype=torch.float32))) else None
 
 
 def nearest(values: Tensor, dtype: torch.dtype) -> Tensor:

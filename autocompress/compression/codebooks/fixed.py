@@ -13,12 +13,14 @@ from autocompress.compression.base import (
     Tensors,
     flatten,
     shapes_of,
+    unflatten,
 )
 from autocompress.compression.codebooks.levels import (
     LevelsCode,
     levels_code,
     levels_estimate,
     nearest_levels,
+    nearest_trits,
 )
 from autocompress.compression.codebooks.partition import Group, check_group, count_of, runs_of
 from autocompress.compression.estimate import Estimate
@@ -47,6 +49,10 @@ class FixedLevels(Compression):
         del mu, previous
         flat, shapes = flatten(weights), shapes_of(weights)
         diagonal(self.name, weighting, weights)
+        trits = nearest_trits(flat) if self.levels == (-1.0, 0.0, 1.0) else None
+        if trits is not None:
+            code = levels_code(trits[0], self.levels, None, flat, None, shapes)
+            return code.holding(unflatten(trits[1], shapes))
         digits = nearest_levels(flat, self.levels, None, shapes, None)
         return levels_code(digits, self.levels, None, flat, None, shapes)
 

@@ -23,7 +23,7 @@ _SMALL = 128  # scalars of a group up to which groups are solved together
 _COSTS = 1 << 17  # costs held at a time: a megabyte
 _LARGE = 1 << 16  # scalars of a group times centres up to which large groups are, too
 _COMPARED = 20  # thresholds up to which every one is compared with
-_TILE = 1 << 17  # scalars of such groups at a time
+_TILE = 1 << 15  # scalars
 
 
 def grouped_kmeans(

@@ -205,7 +205,8 @@ def _product(matrix: Tensor, covariance: Tensor) -> Tensor:
 
 def _orthonormal(columns: Tensor) -> Tensor:
     """Return a basis in the same order; orthonormal even where singular values are tiny."""
-    return torch.linalg.qr(columns).Q
+    basis: Tensor = torch.linalg.qr(columns).Q
+    return basis
 
 
 def _padded(squares: Tensor, basis: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -44,6 +44,7 @@ LONG = 2**13
 """Most breakpoints of a row for which it is, on the CPU and without weights."""
 
 _BLOCK = 2**16
+_CACHED = 2**16  # breakpoints looked at together, or weights
 
 
 def least_squares_grid(
@@ -64,7 +65,7 @@ def least_squares_grid(
     sweep = symmetric and (bits == 1 or (bits < 16 and rows.numel() * top <= SWEEP))
     sweep = sweep and not _bracketed(rows, bits, symmetric, importance)
     each = rows.shape[1] * (top if sweep else 1)
-    step = max(1, (2**18 if rows.device.type == "cpu" else 2**23) // each)
+    step = max(1, (_CACHED if rows.device.type == "cpu" else 2**23) // each)
     parts = []
     for start in range(0, len(rows), step):
         cut = slice(start, start + step)

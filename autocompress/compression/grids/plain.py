@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.compression import ranking
-from autocompress.compression.grids.rows import Layout, bounds, is_plain
+from autocompress.compression.base import Tensors, joined, shapes_of
+from autocompress.compression.grids.rows import Layout, bounds, is_plain, layout, merged
 
 Rows: TypeAlias = NDArray[np.float32]
 Floats: TypeAlias = NDArray[np.float64]
@@ -26,6 +27,7 @@ Ends: TypeAlias = tuple[Floats, Floats]
 _MOST = float(np.finfo(np.float32).max)
 _CACHED = 1 << 16  # numbers at a time
 _SHORT = 128  # numbers of a row up to which columns are reduced
+_SMALL = 1 << 15  # numbers of a tensor that take less time than calls do
 _LONG = 1 << 15  # numbers of a row from which its tails are looked for by themselves
 
 
@@ -58,59 +60,64 @@ class Reach:
 
 
 def plain_rows(
-    flat: Tensor, cut: Layout, width: int, symmetric: bool, reach: Reach, *, scratch: bool
+    weights: Tensors, per: str, group_size: int | None, width: int, reach: Reach
 ) -> tuple[Tensor, list[Tensor], Tensor] | None:
     """Return levels, grids, and what they decode to.
 
     Args:
-        flat: The concatenated weights.
-        cut: The rows they are cut into.
+        weights: The tensors.
+        per: What has a scale of its own; see :func:`.rows.layout`.
+        group_size: Length of a group, or None.
         width: Bits of a level.
-        symmetric: Whether levels are.
         reach: How far the levels of rows go.
-        scratch: Whether `flat` may be overwritten.
 
     Returns:
         Levels (int8 or int16, a vector); scales, and unless symmetric offsets; values, a vector.
-        None, and nothing is overwritten, where this is not for the weights: one symmetric bit,
-        other numbers than float32 on the CPU, what is not finite, or so large that a level may
-        overflow.
+        None where this is not for the weights: one symmetric bit, other numbers than float32 on the
+        CPU, what is not finite, or so large that a level may overflow.
     """
-    if not is_plain(flat) or (symmetric and width == 1):
+    if (reach.symmetric and width == 1) or not all(map(is_plain, weights)):
         return None
-    x = flat.numpy()
-    blocks = [(x[some].reshape(count, -1), some) for some, count in _blocks(cut)]
-    found = [reach.of(rows) for rows, _ in blocks]
+    size = sum(w.numel() for w in weights)
+    pieces = [weights] if size <= _SMALL * len(weights) else [(w,) for w in weights]
+    flats = [joined(piece).numpy() for piece in pieces]
+    blocks = [
+        rows
+        for flat, piece in zip(flats, pieces, strict=True)
+        for rows in _blocks(flat, merged(layout(shapes_of(piece), per, group_size)))
+    ]
+    found = [reach.of(rows) for rows in blocks]
     ends = found[0]
     if len(found) > 1:
-        ends = (
-            np.concatenate([low for low, _ in found]),
-            np.concatenate([high for _, high in found]),
-        )
+        low, high = zip(*found, strict=True)
+        ends = np.concatenate(low), np.concatenate(high)
     with np.errstate(over="ignore", invalid="ignore"):
-        grid = [(numbers + 0.0).astype(np.float32) for numbers in _grid(ends, width, symmetric)]
+        # no negative zeros
+        grid = [n.astype(np.float32) + np.float32(0) for n in _grid(ends, width, reach.symmetric)]
     if not _is_moderate(grid, width):
         return None
-    clip = reach.percentile < 100 or _is_beyond(ends, grid, width)
-    values = x if scratch else np.empty_like(x)
-    levels = np.empty(len(x), np.int16 if width > 8 else np.int8)
+    limits = bounds(width, reach.symmetric)
+    clip = limits if reach.percentile < 100 or _is_beyond(ends, grid, limits) else None
+    # several tensors were copied when they were joined: that copy may be overwritten
+    values = flats[0] if len(flats) < len(weights) else np.empty(size, np.float32)
+    levels = np.empty(size, np.int16 if width > 8 else np.int8)
     step = np.where(grid[0] > 0, grid[0], np.float32(1))
-    first = 0
-    for rows, some in blocks:
-        own = slice(first, first + len(rows))
+    first = start = 0
+    for rows in blocks:
+        own, some = slice(first, first + len(rows)), slice(start, start + rows.size)
         out = levels[some].reshape(rows.shape), values[some].reshape(rows.shape)
-        limits = bounds(width, symmetric) if clip else None
-        _quantize(rows, step[own], [numbers[own] for numbers in grid], limits, *out)
-        first += len(rows)
+        _quantize(rows, step[own], [numbers[own] for numbers in grid], clip, *out)
+        first, start = own.stop, some.stop
     return torch.from_numpy(levels), list(map(torch.from_numpy, grid)), torch.from_numpy(values)
 
 
-def _blocks(cut: Layout) -> Iterator[tuple[slice, int]]:
-    """Yield where the numbers of each matrix are, and how many rows it has."""
+def _blocks(flat: Rows, cut: Layout) -> Iterator[Rows]:
+    """Yield the matrices of rows that a vector is cut into."""
     start = 0
     for count, length in cut:
-        yield slice(start, start + count * length), count
-        start += count * length
+        end = start + count * length
+        yield flat[start:end].reshape(count, length)
+        start = end
 
 
 def _grid(ends: Ends, width: int, symmetric: bool) -> list[Floats]:
@@ -129,9 +136,9 @@ def _is_moderate(grid: list[Rows], width: int) -> bool:
     return reach + (float(np.abs(grid[1]).max()) if len(grid) > 1 else 0.0) < _MOST / 4
 
 
-def _is_beyond(ends: Ends, grid: list[Rows], width: int) -> bool:
+def _is_beyond(ends: Ends, grid: list[Rows], limits: tuple[int, int]) -> bool:
     """Whether rounding takes the end of a range to a level that is none."""
-    bottom, top = bounds(width, len(grid) == 1)
+    bottom, top = limits
     step = np.where(grid[0] > 0, grid[0], np.float32(1))
     low, high = (end.astype(np.float32) for end in ends)
     if len(grid) > 1:
@@ -144,7 +151,7 @@ def _quantize(
     rows: Rows,
     step: Rows,
     grid: list[Rows],
-    limits: tuple[int, int] | None,
+    clip: tuple[int, int] | None,
     levels: NDArray[Any],
     values: Rows,
 ) -> None:
@@ -159,8 +166,8 @@ def _quantize(
         else:
             np.divide(rows[r, c], step[r], out=part)
         np.rint(part, out=part)
-        if limits is not None:
-            np.clip(part, *limits, out=part)
+        if clip is not None:
+            np.clip(part, *clip, out=part)
         levels[r, c] = part
         if offset:
             part *= scale[r]

@@ -16,7 +16,7 @@ from autocompress.compression.base import (
     Compression,
     Shapes,
     Tensors,
-    joined,
+    flatten,
     refuse,
     require_finite,
     shapes_of,
@@ -163,15 +163,13 @@ class Uniform(Compression):
         if done is not None:
             levels, scales, values = done
             return self._code(levels, [scales], shapes).holding(unflatten(values, shapes))
-        flat = joined(weights)
+        plain = self._plain_rows(weights)
+        if plain is not None:
+            levels, reals, values = plain
+            return self._code(levels, reals, shapes).holding(unflatten(values, shapes))
+        flat = flatten(weights)
         cut = layout(shapes, self.per, self.group_size)
-        if self.scale != "mse":
-            cut = merged(cut)
-            plain = self._plain_rows(flat, cut, scratch=len(weights) > 1)
-            if plain is not None:
-                levels, reals, values = plain
-                return self._code(levels, reals, shapes).holding(unflatten(values, shapes))
-        require_finite(flat)
+        cut = cut if self.scale == "mse" else merged(cut)
         rows = views(flat, cut)
         grids = [
             storable(grid, block, self.bits)
@@ -192,17 +190,17 @@ class Uniform(Compression):
             levels, self.bits, self.symmetric, self.per, self.group_size, inner, shapes
         )
 
-    def _plain_rows(
-        self, flat: Tensor, cut: Layout, scratch: bool
-    ) -> tuple[Tensor, list[Tensor], Tensor] | None:
+    def _plain_rows(self, weights: Tensors) -> tuple[Tensor, list[Tensor], Tensor] | None:
         """Return levels, grids and what they decode to, of plain numbers on a range."""
-        if self.scale == "entropy":
+        if self.scale not in ("minmax", "percentile"):
             return None
+        share = 100.0
         if self.scale == "percentile":
-            require_finite(flat)
-        share = 100 if self.scale == "minmax" else self.percentile or PERCENTILE
+            share = self.percentile or PERCENTILE
+            for weight in weights:
+                require_finite(weight)
         reach = Reach(self.symmetric, share)
-        return plain_rows(flat, cut, self.bits, self.symmetric, reach, scratch=scratch)
+        return plain_rows(weights, self.per, self.group_size, self.bits, reach)
 
     def _plain_tensors(
         self, weights: Tensors, shapes: Shapes, previous: Code | None

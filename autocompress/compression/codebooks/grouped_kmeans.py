@@ -20,10 +20,10 @@ from autocompress.compression.codebooks.partition import TILE, Runs, count_of, t
 from autocompress.compression.codebooks.scalars import Floats, Ints
 
 _SMALL = 128  # scalars of a group up to which groups are solved together
-_COSTS = 1 << 17  # costs held at a time: a megabyte
+_COSTS = 1 << 16  # costs held at a time: half a megabyte
 _LARGE = 1 << 16  # scalars of a group times centres up to which large groups are, too
 _COMPARED = 20  # thresholds up to which every one is compared with
-_TILE = 1 << 15  # scalars
+_TILE = 3 << 14  # scalars of such groups at a time
 
 
 def grouped_kmeans(

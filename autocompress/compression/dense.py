@@ -18,6 +18,7 @@ from autocompress.compression.base import (
     Shapes,
     Tensors,
     flatten,
+    gathered_small,
     joined,
     refuse,
     shapes_of,
@@ -28,8 +29,6 @@ from autocompress.compression.estimate import NARROW, Estimate
 from autocompress.compression.estimate import dense as outline
 from autocompress.compression.weighting import Diagonal, Weighting
 from autocompress.errors import SchemeError, unknown
-
-_SMALL = 1 << 15  # numbers of a tensor that take less time than calls do
 
 CASTS = {
     "float16": torch.float16,
@@ -201,13 +200,11 @@ def _all_inside(weights: Tensors, dtype: torch.dtype) -> Tensor | None:
     """
     if not weights or dtype.itemsize < 2 or any(w.dtype != torch.float32 for w in weights):
         return None
-    sizes = [w.numel() for w in weights]
-    if sum(sizes) <= _SMALL * len(weights):
-        narrow = joined(weights).to(dtype)
-    else:
-        narrow = torch.empty(sum(sizes), dtype=dtype, device=weights[0].device)
-        for part, weight in zip(narrow.split(sizes), weights, strict=True):
-            part.view(weight.shape).copy_(weight.detach())
+    pieces = [joined(piece) for piece in gathered_small(weights)]
+    sizes = [piece.numel() for piece in pieces]
+    narrow = torch.empty(sum(sizes), dtype=dtype, device=weights[0].device)
+    for part, piece in zip(narrow.split(sizes), pieces, strict=True):
+        part.copy_(piece)
     # infinity stands for what is beyond
     return narrow if math.isfinite(float(narrow.sum(dtype=torch.float32))) else None
 

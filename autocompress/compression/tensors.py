@@ -13,6 +13,8 @@ from torch import Tensor
 
 from autocompress.errors import SchemeError
 
+_SMALL = 1 << 15  # numbers of a tensor that take less time than calls do
+
 Tensors: TypeAlias = tuple[Tensor, ...]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -53,6 +55,15 @@ def joined(weights: Tensors) -> Tensor:
         raise SchemeError("a compression needs at least one weight tensor")
     parts = [w.ravel() for w in weights]
     return (torch.cat(parts) if len(parts) > 1 else parts[0]).detach()
+
+
+def gathered_small(weights: Tensors) -> list[Tensors]:
+    """Return tensors one by one, or many small ones together: what is quickest to go through.
+
+    To :func:`joined` each then copies nothing but small ones.
+    """
+    size = sum(w.numel() for w in weights)
+    return [weights] if size <= _SMALL * len(weights) else [(w,) for w in weights]
 
 
 def require_finite(tensor: Tensor) -> None:

@@ -47,12 +47,13 @@ class FixedLevels(Compression):
         weighting: Weighting | None = None,
     ) -> LevelsCode:
         del mu, previous
-        flat, shapes = flatten(weights), shapes_of(weights)
+        shapes = shapes_of(weights)
         diagonal(self.name, weighting, weights)
-        trits = nearest_trits(flat) if self.levels == (-1.0, 0.0, 1.0) else None
+        trits = nearest_trits(weights) if self.levels == (-1.0, 0.0, 1.0) else None
         if trits is not None:
-            code = levels_code(trits[0], self.levels, None, flat, None, shapes)
+            code = levels_code(trits[0], self.levels, None, weights[0], None, shapes)
             return code.holding(unflatten(trits[1], shapes))
+        flat = flatten(weights)
         digits = nearest_levels(flat, self.levels, None, shapes, None)
         return levels_code(digits, self.levels, None, flat, None, shapes)
 

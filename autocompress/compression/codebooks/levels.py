@@ -17,6 +17,8 @@ from autocompress.compression.base import (
     Meta,
     Shapes,
     Tensors,
+    flatten,
+    gathered_small,
     numel,
     total_numel,
     unflatten,
@@ -208,22 +210,26 @@ def nearest_levels(
     return out
 
 
-def nearest_trits(flat: Tensor) -> tuple[Tensor, Tensor] | None:
+def nearest_trits(weights: Tensors) -> tuple[Tensor, Tensor] | None:
     """Return the number of every weight's nearest of -1, 0 and 1, as above, and that level itself.
 
     None where NumPy is not for it.
+
+    Raises:
+        SchemeError: some weight is NaN or infinite.
     """
-    if not fast(flat) or flat.itemsize < 4:
+    if not weights or not all(fast(w) and w.dtype == torch.float32 for w in weights):
         return None
-    values, digits = np.empty_like(flat.numpy()), np.empty(flat.numel(), np.int8)
-    for start in range(0, len(values), _LOOKED_UP):
-        some = slice(start, start + _LOOKED_UP)
-        part = np.rint(flat.numpy()[some], out=values[some])  # halves go to even numbers: to zero
-        np.clip(part, -1, 1, out=part)
-        part += 0.0  # there are negative zeros
-        digits[some] = part
-    digits += 1
-    return torch.from_numpy(digits.view(np.uint8)), torch.from_numpy(values)
+    pieces = [flatten(piece).numpy() for piece in gathered_small(weights)]
+    trits, start = np.empty(sum(map(len, pieces)), np.int8), 0
+    for piece in pieces:
+        part = trits[start : start + len(piece)]
+        np.greater(piece, 0.5, out=part.view(np.bool_))
+        part -= (piece < -0.5).view(np.int8)
+        start += len(piece)
+    values = torch.from_numpy(trits.astype(np.float32))
+    trits += 1
+    return torch.from_numpy(trits.view(np.uint8)), values
 
 
 def _number(

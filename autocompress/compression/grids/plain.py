@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.compression import ranking
-from autocompress.compression.base import Tensors, joined, shapes_of
+from autocompress.compression.base import Tensors, gathered_small, joined, shapes_of
 from autocompress.compression.grids.rows import Layout, bounds, is_plain, layout, merged
 
 Rows: TypeAlias = NDArray[np.float32]
@@ -27,7 +27,6 @@ Ends: TypeAlias = tuple[Floats, Floats]
 _MOST = float(np.finfo(np.float32).max)
 _CACHED = 1 << 16  # numbers at a time
 _SHORT = 128  # numbers of a row up to which columns are reduced
-_SMALL = 1 << 15  # numbers of a tensor that take less time than calls do
 _LONG = 1 << 15  # numbers of a row from which its tails are looked for by themselves
 
 
@@ -79,7 +78,7 @@ def plain_rows(
     if (reach.symmetric and width == 1) or not all(map(is_plain, weights)):
         return None
     size = sum(w.numel() for w in weights)
-    pieces = [weights] if size <= _SMALL * len(weights) else [(w,) for w in weights]
+    pieces = gathered_small(weights)
     flats = [joined(piece).numpy() for piece in pieces]
     blocks = [
         rows

@@ -97,3 +97,29 @@ def test_positions_are_found_at_any_density(size: int, density: float, seed: int
     mask = np.random.default_rng(seed).random(size) < density
     assert ranking.positions(mask).tolist() == np.flatnonzero(mask).tolist()
     assert ranking.positions(mask[1:]).tolist() == np.flatnonzero(mask[1:]).tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([1, 300, 2000]), st.sampled_from([1e-12, 1.0, 1e12]))
+def test_single_precision_finds_the_largest_of_double(seed: int, count: int, scale: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    flat = scale * torch.randn(40_000, generator=generator)
+    norm = torch.rand(40_000, generator=generator).square()
+    # many about as large as the threshold, told apart in double precision alone
+    flat[:3000] = flat[7] * (1 + 1e-7 * torch.randint(-2, 3, (3000,), generator=generator))
+    norm[:3000] = norm[7]
+    scores = norm.double() * flat.double().square()
+    order = sorted(range(40_000), key=lambda i: (-float(scores[i]), i))
+    expected = torch.tensor(sorted(order[:count]))
+    assert torch.equal(Scores(flat, norm, power=2).largest(count), expected)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 3e30])
+def test_squares_out_of_range_of_single_precision(value: float) -> None:
+    flat, norm = torch.full((40_000,), value), torch.ones(40_000)
+    flat[5], norm[5] = 2e19, 1e-30  # its square overflows in single precision
+    flat[9], norm[9] = 1e-25, 1e38  # its square vanishes there
+    scores = norm.double() * flat.double().square()
+    order = sorted(range(40_000), key=lambda i: (-float(scores[i]), i))
+    found = Scores(flat, norm, power=2).largest(100)
+    assert found.tolist() == sorted(order[:100])

@@ -138,10 +138,12 @@ def select(
 
 @functools.lru_cache(maxsize=64)
 def contested(sizes: tuple[int, ...], density: float) -> int | None:
-    """Return how many groups survive jointly, None where that says which."""
-    if fixed_counts(sizes, density, joint=True, align=1) is not None:
-        return None
-    return allowed(sizes, density, 1)
+    """Return how many groups survive jointly, None where that says how many of each row."""
+    count = allowed(sizes, density, 1)
+    if len(sizes) == 1:
+        return count if count < sizes[0] else None
+    fixed = fixed_counts(sizes, density, joint=True, align=1)
+    return count if fixed is None else None
 
 
 def allowed(sizes: Sequence[int], density: float, align: int) -> int:

@@ -25,6 +25,8 @@ _SUBSET = 16
 """From this many times the rank on, a few eigenvectors come faster than all of them."""
 _SMALL = 128
 """Up to this size all eigenvectors are quickest."""
+_ROWS = 512
+"""Rows of a tall matrix that are converted at a time."""
 _LARGE = 1024
 """From this size on memory counts: LAPACK's driver with little workspace, as quick there."""
 
@@ -115,7 +117,7 @@ def _singular(
 def _gram(matrix: Tensor) -> Tensor:
     """Return ``A Aᵀ`` in float64, converting a block of columns at a time."""
     rows, columns = matrix.shape
-    width = max(256, columns // 8)
+    width = max(64, columns // 8)
     total = torch.zeros(rows, rows, dtype=torch.float64, device=matrix.device)
     for start in range(0, columns, width):
         block = matrix[:, start : start + width].to(torch.float64)
@@ -145,19 +147,20 @@ def _eigen(gram: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
             if not few:
                 raise
             # clustered eigenvalues; the full decomposition copes
-    found = torch.linalg.eigh(gram)
-    return found.eigenvalues.flip(0), found.eigenvectors.flip(1)
+    values, vectors = torch.linalg.eigh(gram)
+    del gram  # which nobody else has
+    return values.flip(0), vectors.flip(1)
 
 
 def _whitened(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposition:
     """Decompose ``W S`` for ``S Sᵀ = C``; the basis is its left singular vectors."""
     precision = torch.finfo(covariance.dtype).eps
-    wide = covariance.to(matrix.device, torch.float64)
+    covariance = covariance.to(matrix.device)
     size = covariance.shape[0]
     relative = max(4 * precision, size * torch.finfo(torch.float64).eps)
-    if matrix.dtype != torch.float64 and matrix.numel() and _sees_all(wide, relative):
-        return _under_definite(matrix, wide, rank)
-    found = torch.linalg.eigh(wide)
+    if matrix.dtype != torch.float64 and matrix.numel() and _sees_all(covariance, relative):
+        return _under_definite(matrix, covariance, rank)
+    found = torch.linalg.eigh(covariance.to(torch.float64))
     values, vectors = found.eigenvalues, found.eigenvectors
     # what is below the rounding of C itself is not there
     seen = values > max(float(values.max()) * relative, 0.0)
@@ -172,11 +175,20 @@ def _whitened(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposi
 
 
 def _sees_all(covariance: Tensor, relative: float) -> bool:
-    """Whether all eigenvalues are more than a share of the largest; some that are may be missed."""
-    largest = float(torch.linalg.matrix_norm(covariance, torch.inf))  # or less
-    shifted = covariance.clone()
-    shifted.diagonal().sub_(largest * relative)
-    return largest > 0 and int(torch.linalg.cholesky_ex(shifted).info) == 0
+    """Whether all eigenvalues are more than a share of the largest; some that are may be missed.
+
+    In single precision first, which takes half the memory: Cholesky's rounding is at most about
+    ``n u`` of the largest (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §10.1).
+    """
+    size = covariance.shape[0]
+    for dtype in (torch.float32, torch.float64):
+        shifted = covariance.to(dtype, copy=True)
+        largest = float(torch.linalg.matrix_norm(shifted, torch.inf))  # or less
+        share = relative + 4 * size * torch.finfo(dtype).eps
+        shifted.diagonal().sub_(largest * share)
+        if largest > 0 and int(torch.linalg.cholesky_ex(shifted).info) == 0:
+            return True
+    return False
 
 
 def _under_definite(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposition:
@@ -189,18 +201,26 @@ def _under_definite(matrix: Tensor, covariance: Tensor, rank: int | None) -> Dec
     if rows <= columns:
         values, basis = _eigen(_product(matrix, covariance), rank)
         return Decomposition(matrix, values.clamp(min=0), basis, True)
-    lower = torch.linalg.cholesky(covariance)
-    gram = lower.T @ _gram(matrix.T) @ lower
+    lower = torch.linalg.cholesky(covariance.to(torch.float64))
+    gram = lower.T @ _gram(matrix.T)
+    gram = gram @ lower
     values, vectors = _eigen(gram, rank)
-    basis = _orthonormal(matrix.to(torch.float64) @ (lower @ vectors))
-    return Decomposition(matrix, values.clamp(min=0), basis, True)
+    del gram
+    right = lower @ vectors
+    del lower, vectors
+    images = torch.cat([some.to(torch.float64) @ right for some in matrix.split(_ROWS)])
+    return Decomposition(matrix, values.clamp(min=0), _orthonormal(images), True)
 
 
 def _product(matrix: Tensor, covariance: Tensor) -> Tensor:
-    """Return ``W C Wᵀ`` in float64, symmetric to the last bit."""
+    """Return ``W C Wᵀ`` in float64, converting a block of columns of C at a time."""
     wide = matrix.to(torch.float64)
-    product = (wide @ covariance) @ wide.T
-    return (product + product.T) / 2
+    total = wide.new_zeros(len(wide), len(wide))
+    width = max(64, len(covariance) // 8)
+    for start in range(0, len(covariance), width):
+        some = slice(start, start + width)
+        total.addmm_(wide @ covariance[:, some].to(torch.float64), wide[:, some].T)
+    return total
 
 
 def _orthonormal(columns: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class Covariance:
 
     Attributes:
         matrices: For each weight tensor of the task, C ``(in·kh·kw, in·kh·kw)``, symmetric positive
-            semidefinite, or None for the identity (biases).
+            semidefinite, or None for the identity (biases). Not to be changed afterwards.
     """
 
     matrices: tuple[Tensor | None, ...]
@@ -92,8 +92,38 @@ class Covariance:
                     f"covariance {tuple(matrix.shape)} of tensor {position}: a weight of shape "
                     f"{shape} needs ({width}, {width})"
                 )
-            if not bool(torch.isfinite(matrix).all()):
+            if not self._finite[position]:
                 raise SchemeError(f"the covariance of tensor {position} has NaN or infinity")
+
+    @cached_property
+    def _finite(self) -> tuple[bool, ...]:
+        """Which of the matrices are finite: looked for once, not in every C step."""
+        return tuple(m is None or math.isfinite(sum(map(abs, extremes(m)))) for m in self.matrices)
+
+    @cached_property
+    def definite(self) -> tuple[bool, ...]:
+        """Which of the matrices :func:`is_definite`; the identity is."""
+        return tuple(m is None or is_definite(m) for m in self.matrices)
+
+
+def unseen_share(matrix: Tensor) -> float:
+    """Return the share of a covariance's largest eigenvalue up to which others are taken for 0.
+
+    That is its own rounding.
+    """
+    size = matrix.shape[0]
+    return max(4 * torch.finfo(matrix.dtype).eps, size * torch.finfo(torch.float64).eps)
+
+
+def is_definite(matrix: Tensor) -> bool:
+    """Whether no eigenvalue of a covariance is taken for zero; now and then one that is is missed.
+
+    By Cholesky's decomposition, which takes a tenth of the time that eigenvalues take.
+    """
+    shifted = matrix.to(torch.float64, copy=True)
+    largest = float(torch.linalg.matrix_norm(shifted, torch.inf))  # or less
+    shifted.diagonal().sub_(2 * largest * unseen_share(matrix))
+    return largest > 0 and int(torch.linalg.cholesky_ex(shifted).info) == 0
 
 
 Weighting: TypeAlias = Diagonal | Covariance

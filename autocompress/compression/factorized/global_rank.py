@@ -93,7 +93,10 @@ class GlobalRank(Factorization):
         shapes = shapes_of(weights)
         self.check(shapes)
         costs = self.costs(shapes)
-        found = [decompose(*pair) for pair in matrices(weights, self.conv, weighting)]
+        found = [
+            decompose(matrix, covariance, definite=definite)
+            for matrix, covariance, definite in matrices(weights, self.conv, weighting)
+        ]
         options = [self._options(f.squares, c) for f, c in zip(found, costs, strict=True)]
         chosen = allocate([o[0] for o in options], [o[1] for o in options], self._limit(costs))
         pairs = [

@@ -109,13 +109,14 @@ class LowRank(Factorization):
         self.check(shapes)
         ranks = None if self.energy is not None else self._ranks(shapes)
         pairs: list[Pair | None] = []
-        for position, (matrix, covariance) in enumerate(matrices(weights, self.conv, weighting)):
+        each = enumerate(matrices(weights, self.conv, weighting))
+        for position, (matrix, covariance, definite) in each:
             rank = None if ranks is None else ranks[position]
             if ranks is None:
-                found = decompose(matrix, covariance)
+                found = decompose(matrix, covariance, definite=definite)
                 rank = self._by_energy(found.squares)
             elif rank is not None:
-                found = decompose(matrix, covariance, rank)
+                found = decompose(matrix, covariance, rank, definite=definite)
             pairs.append(None if rank is None else found.truncated(rank))
         return make_code(weights, pairs, self.conv)
 

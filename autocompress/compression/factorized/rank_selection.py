@@ -86,10 +86,10 @@ class RankSelection(Factorization):
         self.check(shapes)
         pairs: list[Pair | None] = []
         costs = self.costs(shapes)
-        for (matrix, covariance), cost in zip(
+        for (matrix, covariance, definite), cost in zip(
             matrices(weights, self.conv, weighting), costs, strict=True
         ):
-            found = decompose(matrix, covariance)
+            found = decompose(matrix, covariance, definite=definite)
             rank = self._best(tails(found.squares), cost, mu)
             pairs.append(None if rank is None else found.truncated(rank))
         return make_code(weights, pairs, self.conv)

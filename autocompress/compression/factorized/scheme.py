@@ -89,13 +89,16 @@ def least_ranks(shapes: Shapes, conv: str) -> tuple[int | None, ...]:
 
 def matrices(
     weights: Tensors, conv: str, weighting: Weighting | None
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield the matrix of each weight, and the covariance of its inputs (None is the identity).
+) -> Iterator[tuple[Tensor, Tensor | None, bool]]:
+    """Yield the matrix of each weight, the covariance of its inputs, and whether it is definite.
+
+    A covariance of None is the identity.
 
     Raises:
         SchemeError: weights that are not finite, or a norm without a solution.
     """
     covariances: tuple[Tensor | None, ...] = (None,) * len(weights)
+    definite: tuple[bool, ...] = (True,) * len(weights)
     if isinstance(weighting, Covariance):
         if conv == "spatial" and any(weight.dim() == 4 for weight in weights):
             raise SchemeError(
@@ -103,9 +106,9 @@ def matrices(
                 "patches of the input: use conv = 'channel'"
             )
         weighting.check(shapes_of(weights))
-        covariances = weighting.matrices
+        covariances, definite = weighting.matrices, weighting.definite
     else:
         refuse("low rank", weighting)
-    for weight, covariance in zip(weights, covariances, strict=True):
+    for weight, covariance, regular in zip(weights, covariances, definite, strict=True):
         require_finite(weight.detach())
-        yield to_matrix(weight.detach(), conv), covariance
+        yield to_matrix(weight.detach(), conv), covariance, regular

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from autocompress.compression.factorized.factors import Pair
+from autocompress.compression.weighting import is_definite, unseen_share
 
 _SUBSET = 16
 """From this many times the rank on, a few eigenvectors come faster than all of them."""
@@ -72,7 +73,11 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def decompose(
-    matrix: Tensor, covariance: Tensor | None = None, rank: int | None = None
+    matrix: Tensor,
+    covariance: Tensor | None = None,
+    rank: int | None = None,
+    *,
+    definite: bool | None = None,
 ) -> Decomposition:
     """Decompose a matrix in the norm of a covariance.
 
@@ -81,8 +86,13 @@ def decompose(
         covariance: ``(n, n)``, symmetric positive semidefinite, perhaps singular; None is the
             identity. Eigenvalues below rounding are taken for zero.
         rank: How many singular values are wanted at least; None is all.
+        definite: Whether no eigenvalue is taken for zero; None where that is not known.
     """
     if covariance is not None:
+        definite = is_definite(covariance) if definite is None else definite
+        covariance = covariance.to(matrix.device)
+        if definite and matrix.dtype != torch.float64 and matrix.numel():
+            return _under_definite(matrix, covariance, rank)
         return _whitened(matrix, covariance, rank)
     squares, basis, left = _singular(matrix, rank, matrix.dtype)
     return Decomposition(matrix, squares, basis, left)
@@ -154,16 +164,10 @@ def _eigen(gram: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
 
 def _whitened(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposition:
     """Decompose ``W S`` for ``S Sᵀ = C``; the basis is its left singular vectors."""
-    precision = torch.finfo(covariance.dtype).eps
-    covariance = covariance.to(matrix.device)
-    size = covariance.shape[0]
-    relative = max(4 * precision, size * torch.finfo(torch.float64).eps)
-    if matrix.dtype != torch.float64 and matrix.numel() and _sees_all(covariance, relative):
-        return _under_definite(matrix, covariance, rank)
     found = torch.linalg.eigh(covariance.to(torch.float64))
     values, vectors = found.eigenvalues, found.eigenvectors
     # what is below the rounding of C itself is not there
-    seen = values > max(float(values.max()) * relative, 0.0)
+    seen = values > max(float(values.max()) * unseen_share(covariance), 0.0)
     across, root = vectors[:, seen], values[seen].sqrt()
     images = matrix.to(torch.float64) @ across
     squares, basis, left = _singular(images * root, rank, matrix.dtype)
@@ -172,23 +176,6 @@ def _whitened(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposi
     if not bool(seen.all()):
         matrix = (images @ across.T).to(matrix.dtype)
     return Decomposition(matrix, *_padded(squares, basis, min(matrix.shape)), True)
-
-
-def _sees_all(covariance: Tensor, relative: float) -> bool:
-    """Whether all eigenvalues are more than a share of the largest; some that are may be missed.
-
-    In single precision first, which takes half the memory: Cholesky's rounding is at most about
-    ``n u`` of the largest (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, §10.1).
-    """
-    size = covariance.shape[0]
-    for dtype in (torch.float32, torch.float64):
-        shifted = covariance.to(dtype, copy=True)
-        largest = float(torch.linalg.matrix_norm(shifted, torch.inf))  # or less
-        share = relative + 4 * size * torch.finfo(dtype).eps
-        shifted.diagonal().sub_(largest * share)
-        if largest > 0 and int(torch.linalg.cholesky_ex(shifted).info) == 0:
-            return True
-    return False
 
 
 def _under_definite(matrix: Tensor, covariance: Tensor, rank: int | None) -> Decomposition:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autocompress.compression.factorized.svd import decompose, tails
-from autocompress.compression.weighting import Covariance, energy
+from autocompress.compression.weighting import Covariance, energy, is_definite
 from tests.compression import strategies as s
 
 
@@ -101,3 +101,27 @@ def test_rounding_of_a_float32_covariance_is_not_taken_for_inputs() -> None:
 def test_tails_are_errors_by_rank() -> None:
     found = tails(torch.tensor([9.0, 4.0, 1.0], dtype=torch.float64))
     assert found.tolist() == [14.0, 5.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 8)])
+@pytest.mark.parametrize("rank", [None, 2])
+def test_a_definite_covariance_need_not_be_decomposed(shape, rank):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape, generator=generator)
+    inputs = torch.randn(60, shape[1], generator=generator) * torch.logspace(-1, 1, shape[1])
+    covariance = inputs.T @ inputs / 60
+    assert is_definite(covariance)
+    quick = decompose(weight, covariance, rank, definite=True)
+    slow = decompose(weight, covariance, rank, definite=False)
+    torch.testing.assert_close(quick.squares[:2], slow.squares[:2])
+    for first, second in zip(quick.truncated(2), slow.truncated(2), strict=True):
+        assert first.shape == second.shape
+    torch.testing.assert_close(
+        torch.matmul(*quick.truncated(2)), torch.matmul(*slow.truncated(2)), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_a_covariance_of_few_examples_is_not_definite():
+    inputs = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
+    assert not is_definite(inputs.T @ inputs)
+    assert not is_definite(torch.zeros(3, 3))

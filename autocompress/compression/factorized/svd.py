@@ -142,12 +142,13 @@ def _eigen(gram: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
     if gram.device.type == "cpu" and (few or size > _LARGE):
         import scipy.linalg
 
+        diagonal = gram.diagonal().clone()
         try:
             values, vectors = scipy.linalg.eigh(
                 gram.numpy().T,  # symmetric, and in the order of columns that is worked on in place
                 subset_by_index=[size - rank, size - 1] if few and rank is not None else None,
                 driver="evr",
-                overwrite_a=not few,
+                overwrite_a=True,
                 check_finite=False,
             )
             # no copy of vectors that nobody asked for
@@ -156,7 +157,9 @@ def _eigen(gram: Tensor, rank: int | None) -> tuple[Tensor, Tensor]:
         except scipy.linalg.LinAlgError:
             if not few:
                 raise
-            # clustered eigenvalues; the full decomposition copes
+            # clustered eigenvalues; the full decomposition copes. LAPACK spoils one half alone
+            half = gram.tril(-1)
+            gram = half + half.T + diagonal.diag()
     values, vectors = torch.linalg.eigh(gram)
     del gram  # which nobody else has
     return values.flip(0), vectors.flip(1)
@@ -189,8 +192,10 @@ def _under_definite(matrix: Tensor, covariance: Tensor, rank: int | None) -> Dec
         values, basis = _eigen(_product(matrix, covariance), rank)
         return Decomposition(matrix, values.clamp(min=0), basis, True)
     lower = torch.linalg.cholesky(covariance.to(torch.float64))
-    gram = lower.T @ _gram(matrix.T)
-    gram = gram @ lower
+    gram = lower.new_zeros(lower.shape)
+    for some in matrix.split(_ROWS):
+        images = some.to(torch.float64) @ lower
+        gram.addmm_(images.T, images)
     values, vectors = _eigen(gram, rank)
     del gram
     right = lower @ vectors

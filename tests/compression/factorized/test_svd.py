@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,3 +126,21 @@ def test_a_covariance_of_few_examples_is_not_definite():
     inputs = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
     assert not is_definite(inputs.T @ inputs)
     assert not is_definite(torch.zeros(3, 3))
+
+
+def test_what_a_failed_subset_leaves_is_decomposed(monkeypatch):
+    eigh = scipy.linalg.eigh
+
+    def failing(*args, **kwargs):
+        eigh(*args, **kwargs)  # spoils what it works on
+        raise scipy.linalg.LinAlgError("clustered")
+
+    weight = torch.randn(200, 300, generator=torch.Generator().manual_seed(0))
+    expected = decompose(weight, rank=3)
+    monkeypatch.setattr(scipy.linalg, "eigh", failing)
+    found = decompose(weight, rank=3)
+    assert found.squares.numel() == 200
+    torch.testing.assert_close(found.squares[:3], expected.squares[:3])
+    torch.testing.assert_close(
+        torch.matmul(*found.truncated(3)), torch.matmul(*expected.truncated(3))
+    )

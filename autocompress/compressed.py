@@ -64,7 +64,7 @@ class Compressed:
             "status": self.status,
             "step": self.best_step,
         }
-        return PackedModel(plan=self.plan.unbound(), codes=self.codes, rest=rest, info=info)
+        return PackedModel(plan=self.plan.stored(), codes=self.codes, rest=rest, info=info)
 
     @cached_property
     def size(self) -> SizeReport:

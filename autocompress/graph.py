@@ -38,12 +38,14 @@ def outputs_group(graph: Any, layer: nn.Module, channels: list[int]) -> Any:
     return graph.get_pruning_group(layer, prune, channels)
 
 
-def sources(graph: Any, group: Any) -> list[tuple[nn.Module, list[int], list[int]]]:
+def sources(
+    graph: Any, group: Any, kinds: tuple[type[nn.Module], ...] = SOURCES
+) -> list[tuple[nn.Module, list[int], list[int]]]:
     """Return each layer that loses outputs: itself, which ones, and the root channels they are."""
     return [
         (item.dep.target.module, item.idxs, item.root_idxs)
         for item in group
-        if isinstance(item.dep.target.module, SOURCES)
+        if isinstance(item.dep.target.module, kinds)
         and graph.is_out_channel_pruning_fn(item.dep.handler)
     ]
 

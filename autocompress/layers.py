@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 COMPRESSIBLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def find_layers(model: nn.Module) -> tuple[LayerInfo, ...]:
             continue
         tied = [f"{name}.bias" if name else "bias"]
         follower = modules[position + 1] if position + 1 < len(modules) else None
-        if follower and isinstance(follower[1], _NORMS):
+        if follower and isinstance(follower[1], NORMS):
             norm = follower[1]
             if norm.num_features == module.weight.shape[0]:
                 tied += [f"{follower[0]}.weight", f"{follower[0]}.bias"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autocompress.compression import Compression, Dense, from_dict, to_dict
 from autocompress.compression.base import Facts, Shapes, shapes_of
 from autocompress.errors import ConfigError, PlanError, SchemeError, unknown
-from autocompress.facts import find_facts
+from autocompress.facts import find_facts, joint_params
 from autocompress.jsonform import digest_of, require_keys
 from autocompress.layers import find_layers
 from autocompress.parameters import match, with_channel_params
@@ -96,7 +96,8 @@ class Plan:
     def resolve(self, model: nn.Module, example: Tensor | None = None) -> Plan:
         """Return the plan with exact parameter names, checked against a model.
 
-        Structured schemes also take the vectors tied to their layers' output channels.
+        Structured schemes also take the vectors tied to their layers' output channels; with an
+        example, those of batch norms after concatenations and additions too.
 
         Args:
             model: The model.
@@ -113,9 +114,10 @@ class Plan:
         resolved = []
         for task in self.tasks:
             who = f"task {task.name!r}"
-            names = match(task.params, model, who)
+            own = len(task.params) - len(task.compression.joined)
+            names = match(task.params[:own], model, who)
             if task.compression.structured:
-                names = with_channel_params(names, layers, who)
+                names = with_channel_params(names, layers, who) + task.params[own:]
             for name in names:
                 if name in owner:
                     raise PlanError(
@@ -132,10 +134,11 @@ class Plan:
 
     def unbound(self) -> Plan:
         """Return the plan without what :meth:`resolve` told its schemes of the model."""
-        return Plan(
-            Task(task.name, task.params, task.compression.unbound(), task.weighting)
-            for task in self.tasks
-        )
+        return Plan(map(_unbound, self.tasks))
+
+    def stored(self) -> Plan:
+        """Return the plan as packed files hold it: unbound, with the parameters of the codes."""
+        return Plan(map(_stored, self.tasks))
 
     def remarks(self, model: nn.Module) -> list[str]:
         """Return what a user should know: ranks above the full one, which change nothing."""
@@ -214,15 +217,32 @@ def _bound(tasks: list[Task], model: nn.Module, example: Tensor) -> list[Task]:
     if not needs:
         return tasks
     facts = find_facts(model, example, needs)
-    return [
-        Task(
-            task.name,
-            task.params,
-            task.compression.bind([facts.get(name, Facts()) for name in task.params]),
-            task.weighting,
-        )
-        for task in tasks
-    ]
+    tasks = [_unbound(task) for task in tasks]
+    taken = {name for task in tasks for name in task.params}
+    bound = []
+    for task in tasks:
+        params = task.params
+        if "norms" in task.compression.needs:
+            joined = joint_params(params, facts)
+            params += tuple(name for name in joined if name not in taken)
+            taken.update(params)
+        scheme = task.compression.bind([facts.get(name, Facts()) for name in params])
+        bound.append(Task(task.name, params, scheme, task.weighting))
+    return bound
+
+
+def _unbound(task: Task) -> Task:
+    """Return the task without what binding added."""
+    own = len(task.params) - len(task.compression.joined)
+    return Task(task.name, task.params[:own], task.compression.unbound(), task.weighting)
+
+
+def _stored(task: Task) -> Task:
+    scheme = task.compression.unbound()
+    if task.compression.joined:
+        places = range(len(task.params))
+        scheme = scheme.bind([Facts(joint=p in task.compression.joined) for p in places])
+    return Task(task.name, task.params, scheme, task.weighting)
 
 
 def _task(item: Any, where: str) -> Task:

@@ -19,9 +19,9 @@ def ties(model: nn.Module, example: Tensor) -> set[tuple[frozenset[str], int]]:
     found: dict[int, set[str]] = {}
     sizes: dict[int, int] = {}
     for name, fact in find_facts(model, example, {"tie"}).items():
-        if fact.tie is not None:
-            found.setdefault(fact.tie, set()).add(name.removesuffix(".weight"))
-            sizes[fact.tie] = fact.tied
+        for span in fact.ties:
+            found.setdefault(span.tie, set()).add(name.removesuffix(".weight"))
+            sizes[span.tie] = span.members
     return {(frozenset(names), sizes[tie]) for tie, names in found.items()}
 
 
@@ -69,12 +69,110 @@ class Mixed(nn.Module):
         return out
 
 
-def test_depthwise_and_gates_are_tied_and_concatenations_are_outside() -> None:
-    found = dict(ties(Mixed(), image()))
-    assert found[frozenset({"conv", "deep", "gate"})] > 3
-    assert found[frozenset({"side"})] > 1
-    assert found[frozenset({"both"})] > 1
-    assert found[frozenset({"halves"})] > 1
+def test_what_is_added_to_a_concatenation_is_tied_to_each_part_of_it() -> None:
+    assert ties(Mixed(), image()) == {
+        (frozenset({"conv", "deep", "gate", "both"}), 4),
+        (frozenset({"side", "both"}), 2),
+        (frozenset({"halves"}), 2),  # its groups keep it from losing channels
+    }
+    spans = find_facts(Mixed(), image(), {"tie"})["both.weight"].ties
+    assert [(span.start, span.stop) for span in spans] == [(0, 4), (4, 6)]
+
+
+class Dense(nn.Module):
+    """Two layers whose outputs are concatenated with their inputs, a batch norm after each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(4)
+        self.grow = nn.Conv2d(4, 2, 3, padding=1)
+        self.last = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(6), nn.Conv2d(6, 3, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x)
+        grown = self.grow(torch.relu(self.norm1(y)))
+        out: Tensor = self.last(torch.cat([self.first(x, y), grown], 1)).mean((2, 3))
+        return out
+
+    def first(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return what is concatenated with what is new."""
+        return y
+
+
+class WithInput(Dense):
+    """The model's input is concatenated too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(7), nn.Conv2d(7, 3, 1))
+
+    def first(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([x, y], 1)
+
+
+def test_a_norm_after_a_concatenation_has_a_part_for_each_layer() -> None:
+    facts = find_facts(Dense(), image(), {"tie"})
+    parts = [(span.start, span.stop, span.members) for span in facts["last.1.weight"].ties]
+    assert parts == [(0, 4, 3), (4, 6, 3)]
+    assert facts["last.1.weight"] == facts["last.1.bias"]
+    assert facts["last.1.bias"].joint
+    assert "norm1.weight" not in facts  # it follows the stem alone
+
+
+def test_a_norm_whose_channels_the_graph_miscounts_is_left_alone() -> None:
+    facts = find_facts(WithInput(), image(), {"tie"})
+    assert "last.1.weight" not in facts
+    for name, width in (("stem", 4), ("grow", 2)):
+        (span,) = facts[f"{name}.weight"].ties
+        assert (span.start, span.stop, span.members) == (0, width, 2)
+    assert not facts["last.2.weight"].ties
+
+
+def test_a_norm_of_pixels_is_tied_to_no_channels() -> None:
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3)
+            self.pause = nn.Identity()
+            self.norm = nn.BatchNorm1d(144)
+            self.head = nn.Linear(144, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.head(self.norm(self.conv(x).flatten(1)))
+            return out
+
+    facts = find_facts(Flat(), image(), {"tie"})
+    assert [(s.start, s.stop, s.members) for s in facts["conv.weight"].ties] == [(0, 4, 2)]
+    assert "norm.weight" not in facts
+
+
+def test_a_plan_takes_in_the_norms_of_its_tasks_channels() -> None:
+    model, scheme = Dense(), StructurePrune(0.5)
+    plan = Plan([Task("s", ("stem.weight", "grow.weight"), scheme)])
+    bound = plan.resolve(model, image())
+    (task,) = bound.tasks
+    own = ("stem.weight", "stem.bias", "norm1.weight", "norm1.bias", "grow.weight", "grow.bias")
+    assert task.params == (*own, "last.1.weight", "last.1.bias")
+    assert task.compression.joined == (6, 7)
+    assert bound.resolve(model) == bound.resolve(model, image()) == bound
+    assert Plan.from_dict(bound.to_dict()) == bound
+    assert bound.unbound().tasks[0].params == own
+    assert bound.digest(model) == plan.digest(model)
+    assert not bound.remarks(model)
+    (whole,) = (
+        Plan([Task("s", own[::4], StructurePrune(0.5, biases=False))]).resolve(model, image()).tasks
+    )
+    assert whole.params == own
+
+
+def test_a_norm_is_in_the_first_task_that_has_some_of_its_channels() -> None:
+    scheme = StructurePrune(0.5)
+    plan = Plan([Task("a", "stem.weight", scheme), Task("b", "grow.weight", scheme)])
+    first, second = plan.resolve(Dense(), image()).tasks
+    assert first.params[-2:] == ("last.1.weight", "last.1.bias")
+    assert second.params == ("grow.weight", "grow.bias")
+    assert second.compression == StructurePrune(0.5, ties=((-1, 0),))
 
 
 def test_concatenation_alone_ties_nothing() -> None:

@@ -69,7 +69,7 @@ def calibrate(
     for name, value in (("samples", samples), ("batch_size", batch_size)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"calibration: {name} = {value!r} is not an integer of at least 1")
-    wanted = _wanted(model, needs)
+    wanted = _wanted(model, needs, data)
     settings = {"samples": samples, "batch_size": batch_size, "seed": seed}
     if not any(wanted.values()):
         return Statistics({}, settings)
@@ -83,12 +83,15 @@ def calibrate(
     return Statistics(values, settings)
 
 
-def _wanted(model: nn.Module, needs: Needs) -> dict[str, tuple[str, ...]]:
+def _wanted(model: nn.Module, needs: Needs, data: Data) -> dict[str, tuple[str, ...]]:
     """Return the parameters to measure, by kind."""
     known = dict(model.named_parameters())
     found: dict[str, list[str]] = {kind: [] for kind in KINDS}
     if isinstance(needs, Plan):
-        for task in needs.resolve(model).tasks:
+        tasks = needs.resolve(model).tasks
+        if any("norms" in t.compression.needs for t in tasks):
+            tasks = needs.resolve(model, data.example()).tasks
+        for task in tasks:
             if task.weighting != "identity":
                 found[task.weighting] += task.params
     else:

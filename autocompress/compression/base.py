@@ -56,23 +56,41 @@ SELECT, ASSIGN, GRID, CAST = range(4)
 
 
 @dataclasses.dataclass(frozen=True)
+class Span:
+    """Channels of a parameter that can only be removed together with others.
+
+    Attributes:
+        tie: The same number for all that meet, first to first and so on.
+        start: The first channel.
+        stop: The one after the last.
+        members: How many spans of parameters have this number. Channels that meet these irregularly
+            or can never be removed count as one more.
+    """
+
+    tie: int
+    start: int
+    stop: int
+    members: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Facts:
     """What a model says of one parameter, for schemes that need more than its values.
 
     Attributes:
         inputs: Spatial shape of the layer's input, empty for linear layers and vectors.
         outputs: Spatial shape of its output.
-        tie: Channels of parameters with the same number (not None) are added or multiplied to each
-            other, index by index, somewhere in the model: they can only be removed together.
-        tied: How many layers have that number; layers whose channels meet these under other
-            indices, or can never lose any, count too.
+        ties: Its channels that are added or multiplied to others, index by index, somewhere in the
+            model. All of a weight's channels are in one of the spans, if there are any.
+        joint: Whether it is a vector of a batch norm that belongs to no single layer: after a
+            concatenation or an addition.
         groups: How many groups a convolution's channels are divided into.
     """
 
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
-    tie: int | None = None
-    tied: int = 0
+    ties: tuple[Span, ...] = ()
+    joint: bool = False
     groups: int = 1
 
 
@@ -89,6 +107,10 @@ class Compression(ABC):
     structured: ClassVar[bool] = False
     """Whether a task with this scheme also takes the parameters tied to a layer's output channels
     (bias, batch-norm scale and shift), each right after its weight."""
+
+    joined: tuple[int, ...] = ()
+    """Positions of the last of a task's parameters, where :meth:`bind` found them to follow the
+    channels of others: vectors of batch norms after a concatenation or an addition."""
 
     smooth: ClassVar[bool] = False
     """Whether Θ varies continuously, as factors and casts do: with discrete choices (which weights
@@ -108,7 +130,8 @@ class Compression(ABC):
     files that hold them can be read."""
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What :meth:`bind` reads of a parameter's :class:`Facts`: ``"spatial"``, ``"tie"``."""
+    """What :meth:`bind` reads of a parameter's :class:`Facts`: ``"spatial"``, ``"tie"``; with
+    ``"norms"`` the task takes in the vectors of joint batch norms."""
 
     weightings: ClassVar[frozenset[str]] = frozenset()
     """Norms other than the identity that :meth:`project` takes: ``"diagonal"``,

@@ -87,7 +87,7 @@ class Computation:
     def _thinned(
         self, task: Task, shapes: Shapes, scheme: StructurePrune, changes: _Changes
     ) -> bool:
-        if not scheme.structured or not scheme.biases or not self._removable:
+        if not scheme.structured or not scheme.biases or not self._removable or scheme.partial:
             return False
         for leaders, count in scheme.survivors(shapes):
             names = frozenset(task.params[leader] for leader in leaders)
@@ -179,6 +179,8 @@ class Computation:
         module = realize(twin, plan, {"all": code}, self._example)
         bound = leading(task.compression)
         assert isinstance(bound, StructurePrune)
+        if bound.partial:
+            return False
         kept = {
             task.params[leader]: count.value
             for leaders, count in bound.survivors(tuple(tuple(w.shape) for w in weights))

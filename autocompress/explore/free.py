@@ -17,7 +17,7 @@ from autocompress.compression.estimate import Estimate, Known, added, matrix_num
 from autocompress.compression.extension.function import FunctionScheme
 from autocompress.data import Data
 from autocompress.explore.computation import Computation, leading
-from autocompress.facts import find_facts
+from autocompress.facts import find_facts, joint_params
 from autocompress.plan import Plan, Task, replace_params
 from autocompress.recipe import LC, Recipe
 from autocompress.storage import container
@@ -116,7 +116,8 @@ class FreeMetrics:
         shapes = tuple(self._params[name] for name in named.params)
         scheme = self._bound(named)
         bound = Task(task.name, named.params, scheme, task.weighting)
-        estimate = None if self._wide.intersection(named.params) else scheme.estimate(shapes)
+        unknown = self._wide.intersection(named.params) or self._joins(named)
+        estimate = None if unknown else scheme.estimate(shapes)
         text = _text(named.to_dict())
         if estimate is None:
             kind = "elementwise" if isinstance(leading(scheme), _ELEMENTWISE) else None
@@ -134,6 +135,11 @@ class FreeMetrics:
         resolved = Plan([task]).resolve(self._model).tasks[0]
         self._names[key] = resolved.params
         return resolved
+
+    def _joins(self, task: Task) -> bool:
+        """Whether batch norms may come along with a task, which depends on the plan's others."""
+        needed = "norms" in task.compression.needs
+        return needed and bool(joint_params(task.params, self._facts))
 
     def _bound(self, task: Task) -> Compression:
         if not task.compression.needs:

@@ -77,9 +77,10 @@ class Bench:
         """Measure, or find in the cache, what the plans' weightings are made of."""
         needs: dict[str, list[str]] = {kind: [] for kind in KINDS}
         for tasks in plans:
-            for task in Plan(tasks).resolve(self.model).tasks:
+            for task in tasks:
                 if task.weighting != "identity":
-                    needs[task.weighting] += task.params
+                    (bound,) = Plan([task]).resolve(self.model, self._example).tasks
+                    needs[task.weighting] += bound.params
         needs = {kind: list(dict.fromkeys(names)) for kind, names in needs.items() if names}
         if needs:
             self._statistics = calibrate(self.model, needs, self.data, loss=self._loss)

@@ -96,6 +96,10 @@ CASES: dict[str, Callable[[], PackedModel]] = {
     ),
     "structure-inputs": lambda: one(c.StructurePrune(0.5, groups="inputs"), BLOCKS),
     "structure-no-biases": lambda: one(c.StructurePrune(0.5, biases=False), JOINT),
+    "structure-joined": lambda: one(
+        c.StructurePrune(0.5, joined=(4,), ties=((0, (4, 1, 9)), (2, (4, 9, 21)))),
+        (*JOINT, (21,)),
+    ),
     "codebook-zero": lambda: one(c.Codebook(5, zero=True), JOINT),
     "codebook-groups": lambda: one(c.Codebook(3, group=6)),
     "levels-binary": lambda: one(c.Binary(), JOINT),

@@ -73,6 +73,11 @@ class Compose(Compression):
         return self.of[0].structured
 
     @property
+    def joined(self) -> tuple[int, ...]:  # type: ignore[override]  # as above
+        """The first scheme's."""
+        return self.of[0].joined
+
+    @property
     def smooth(self) -> bool:  # type: ignore[override]  # a class constant of plain schemes
         """Whether all schemes are smooth."""
         return all(term.smooth for term in self.of)

@@ -15,9 +15,9 @@ from autocompress.compression.base import (
     Facts,
     Shapes,
     Tensors,
-    numel,
     require_finite,
     shapes_of,
+    total_numel,
 )
 from autocompress.compression.dense import Dense, DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, held, integers
@@ -33,6 +33,7 @@ from autocompress.compression.structured.rows import (
     find_rows,
     find_ties,
     narrowed,
+    survivors_of,
 )
 from autocompress.compression.structured.structure_code import (
     StructureCode,
@@ -75,8 +76,11 @@ class StructurePrune(Compression):
             layer, the count is rounded down.
         biases: Whether vectors are scored and pruned with their channel. False leaves them whole:
             a pruned channel then outputs a constant, and is removed only where that is zero.
-        ties: Filled in from the model: positions in the task of weights tied to each other; -1
-            where something outside the task is tied to them too.
+        ties: Filled in from the model: positions in the task of weights tied to each other, or
+            position, start and stop for some of the channels; -1 where something outside the task
+            is tied to them too.
+        joined: Filled in from the model: positions of the vectors of batch norms over several
+            layers' channels.
     """
 
     name: ClassVar[str] = "structure-prune"
@@ -89,6 +93,7 @@ class StructurePrune(Compression):
     align: int = 1
     biases: bool = True
     ties: Ties = field(default=(), repr=False)
+    joined: tuple[int, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         check_density(self.density)
@@ -107,8 +112,17 @@ class StructurePrune(Compression):
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]  # as above
-        """Ties, which are of output channels."""
-        return frozenset({"tie"}) if self.structured else frozenset()
+        """Ties, which are of output channels, and norms, whose vectors are pruned with these."""
+        if not self.structured:
+            return frozenset()
+        return frozenset({"tie", "norms"} if self.biases else {"tie"})
+
+    @property
+    def partial(self) -> bool:
+        """Whether some channels of a tensor follow one layer, others another or none."""
+        return bool(self.joined) or any(
+            isinstance(member, tuple) for tie in self.ties for member in tie
+        )
 
     @property
     def _axis(self) -> int:
@@ -129,16 +143,16 @@ class StructurePrune(Compression):
             return at_once
         rows = self._rows(shapes)
         kept = self._select(weights, norms, rows)
-        survivors = {leader: k for row, k in zip(rows, kept, strict=True) for leader in row.leaders}
+        survivors = survivors_of(shapes, rows, self._axis, kept, self.joined)
         leading = tuple(survivors[position] for position in sorted(survivors))
-        flat, cut = gathered(weights, shapes, leading, self._axis, self.biases)
+        flat, cut = gathered(weights, shapes, leading, self._axis, self.biases, self.joined)
         inner = DenseCode(flat, cut, flat.dtype)
-        return StructureCode(leading, inner, shapes, self._axis, self.biases)
+        return StructureCode(leading, inner, shapes, self._axis, self.biases, self.joined)
 
     def _at_once(self, weights: Tensors, shapes: Shapes) -> StructureCode | None:
         """Return the answer where it is easily had; see :mod:`.outputs` and :mod:`.inputs`."""
         exact = self.scope == "joint" and self.align == 1 and self.norm == "l2"
-        if not exact or not weights:
+        if not exact or not weights or self.partial:
             return None
         if not self.structured:
             count = budget.contested(input_layout(shapes).sizes, self.density)
@@ -151,14 +165,20 @@ class StructurePrune(Compression):
         self, weights: Tensors, norms: Tensors | None, rows: Sequence[Row]
     ) -> tuple[Tensor, ...]:
         """Return the survivors of each row."""
+        for position in self.joined:
+            require_finite(weights[position].detach())  # some of its channels may be in no row
         scores = [self._scores(weights, norms, row) for row in rows]
         return budget.select(scores, self.density, joint=self.scope == "joint", align=self.align)
 
     def _scores(self, weights: Tensors, norms: Tensors | None, row: Row) -> Tensor:
         """Return the score of every group of a row of tied layers."""
         total: Tensor | None = None
-        for position in row.members:
-            weight, norm = weights[position], None if norms is None else norms[position]
+        for position, start in zip(row.members, row.starts, strict=True):
+            weight, norm = (
+                None if tensors is None else tensors[position].narrow(self._axis, start, row.size)
+                for tensors in (weights, norms)
+            )
+            assert weight is not None
             scores = grouping.channel_scores(weight, self._axis, self.norm, norm)
             if total is not None:
                 scores = torch.maximum(total, scores) if self.norm == "max" else total + scores
@@ -169,7 +189,7 @@ class StructurePrune(Compression):
         return total / row.cost if self.norm == "mean" else total
 
     def _rows(self, shapes: Shapes) -> tuple[Row, ...]:
-        return find_rows(shapes, self.ties, self._axis, self.biases)
+        return find_rows(shapes, self.ties, self._axis, self.biases, self.joined)
 
     def check(self, shapes: Shapes) -> None:
         for row in self._rows(shapes):
@@ -179,16 +199,18 @@ class StructurePrune(Compression):
     def bind(self, facts: Sequence[Facts]) -> Compression:
         if not self.structured:
             return self
-        return replace(self, ties=find_ties(facts))
+        joined = tuple(position for position, fact in enumerate(facts) if fact.joint)
+        return replace(self, ties=find_ties(facts), joined=joined)
 
     def unbound(self) -> Compression:
-        return replace(self, ties=())
+        return replace(self, ties=(), joined=())
 
     def remark(self, shapes: Shapes) -> str:
         remarks = []
         outside = [m for tie in self.ties if OUTSIDE in tie for m in tie if m != OUTSIDE]
         if outside:
-            tensors = ", ".join(f"tensor {member}" for member in outside)
+            positions = dict.fromkeys(m[0] if isinstance(m, tuple) else m for m in outside)
+            tensors = ", ".join(f"tensor {position}" for position in positions)
             remarks.append(
                 f"channels of {tensors} are added to ones outside the task, or to ones of other "
                 f"numbers: pruned, but removed only where those are zero too"
@@ -216,12 +238,14 @@ class StructurePrune(Compression):
         counts = [count for _, count in self.survivors(shapes)]
         axis = self._axis
         kept = narrowed(shapes, rows, axis, [round(count.value) for count in counts])
-        whole = sum(numel(shapes[member]) for row in rows for member in row.whole)
+        whole = total_numel(shapes) - sum(row.size * row.cost for row in rows)
         number = self._numbers(rows, counts)
         meta: dict[str, Any] = {"shapes": shapes}
         meta |= {"axis": axis} if axis else {}
         meta |= {} if self.biases else {"biases": False}
-        channels = sum(shape[axis] for shape in shapes if len(shape) > 1)
+        meta |= {"joined": list(self.joined)} if self.joined else {}
+        owners = (p for p, shape in enumerate(shapes) if len(shape) > 1 or p in self.joined)
+        channels = sum(shapes[owner][axis] for owner in owners)
         inner = dense(kept, count=Known.exactly(whole) + number)
         return held("structure", meta, [integers("kept", channels)], inner)
 

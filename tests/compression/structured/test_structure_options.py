@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autocompress.compression import Codebook, Compose, Dense, LowRank, StructurePrune
-from autocompress.compression.base import Facts, Tensors, shapes_of, total_numel
+from autocompress.compression.base import Facts, Span, Tensors, shapes_of, total_numel
+from autocompress.compression.structured.rows import Ties
 from autocompress.compression.structured.structure import StructureCode
 from autocompress.compression.weighting import Diagonal, energy
 from autocompress.errors import SchemeError
+from autocompress.plan import Plan, Task
+from autocompress.storage.packed import PackedModel, pack_parts
 from tests.compression import strategies as s
 
 
@@ -158,13 +161,82 @@ def test_the_norm_goes_on_to_what_is_composed() -> None:
 
 def test_binding_records_ties_and_unbinding_forgets_them() -> None:
     loose = Facts()
-    facts = [Facts(tie=3, tied=2), loose, Facts(tie=5, tied=2), loose, Facts(tie=3, tied=2)]
+    both, other = Facts(ties=(Span(3, 0, 4, 2),)), Facts(ties=(Span(5, 0, 4, 2),))
+    facts = [both, loose, other, loose, both]
     bound = StructurePrune(0.5).bind(facts)
     assert bound == StructurePrune(0.5, ties=((0, 4), (-1, 2)))
     assert bound.unbound() == StructurePrune(0.5)
     assert "tensor 2 are added to ones outside" in bound.remark(((4, 2),) * 5)
     assert StructurePrune(0.5, groups="inputs").bind(facts) == StructurePrune(0.5, groups="inputs")
     assert bound.describe() == "structure-prune(density=0.5)"
+
+
+@settings(max_examples=60)
+@given(st.lists(s.tensors((5, 2)), min_size=3, max_size=3), st.floats(0.01, 1))
+def test_tied_parts_keep_the_best_channels_in_common(parts: list[Tensor], density: float) -> None:
+    """Two layers of 2 and 3 channels, one of 5 after their concatenation, and a norm of 6."""
+    first, second, both = (part.float() for part in parts)
+    weights = (first[:2], second[:3], both, torch.linspace(-1.0, 1.0, 6))
+    ties = ((0, (2, 0, 2), (3, 1, 3)), (1, (2, 2, 5), (3, 3, 6)))
+    scheme = StructurePrune(density, ties=ties, joined=(3,))
+    code = scheme.project(weights, mu=0.0)
+    s.check_code(code, weights)
+    one, two, kept, norm = (k.tolist() for k in code.kept)
+    assert kept == [*one, *(2 + c for c in two)]
+    assert norm == [0, *(1 + c for c in kept)]  # its first channel is in no row
+
+    energies = torch.cat([weights[0], weights[1]]).double().square().sum(1)
+    energies += weights[2].double().square().sum(1) + weights[3][1:].double().square()
+    best = max(
+        float(energies[a].sum() + energies[[2 + c for c in b]].sum())
+        for a, b in product(_subsets(2), _subsets(3))
+        if len(a) + len(b) <= max(2, round(density * 5))
+    )
+    assert float(energies[kept].sum()) >= best - 1e-9 * float(energies.sum())
+
+
+def test_what_is_said_of_tied_parts_is_exact() -> None:
+    weights = (torch.randn(2, 2), torch.randn(3, 4), torch.randn(5, 1), torch.randn(6))
+    shapes = shapes_of(weights)
+    ties = ((0, (2, 0, 2), (3, 1, 3)), (1, (2, 2, 5), (3, 3, 6)))
+    scheme = StructurePrune(0.5, scope="layer", ties=ties, joined=(3,))
+    code = scheme.project(weights, mu=0.0)
+    assert scheme.reals_shapes(shapes) == shapes_of(code.inner.decode())
+    assert scheme.reals_shapes(shapes) == ((1, 2), (2, 4), (3, 1), (4,))
+    assert code.own_bits() == 2 + 3 + 5 + 6
+    packed = PackedModel(Plan([Task("t", "abcd", scheme)]), {"t": code}, {})
+    estimate = scheme.estimate(shapes)
+    assert estimate is not None
+    assert estimate.bytes.exact
+    assert estimate.bytes.value == pack_parts(packed)[1]
+
+
+@pytest.mark.parametrize("ties", [
+    ((0, (2, 0, 3)),), ((0, (2, 0, 2)),), ((0, (2, 4, 6)), (1, (2, 0, 3))), ((0, (3, 0, 2)),),
+])  # fmt: skip
+def test_parts_that_do_not_fit_are_refused(ties: Ties) -> None:
+    with pytest.raises(SchemeError, match="ties"):
+        StructurePrune(0.5, ties=ties).check(((2, 2), (3, 4), (5, 1)))
+
+
+@pytest.mark.parametrize("ties", [
+    ((0, (2, 0, 2)), (1, (2, 1, 4))), ((0, 2), (1, (2, 0, 3))), ((0, (2, 0)),), ((0, (2, -1, 1)),),
+    ((0, (2, 3, 1)),), ((0, 2), (1, 2)),
+])  # fmt: skip
+def test_parts_that_overlap_are_refused(ties: Ties) -> None:
+    with pytest.raises(SchemeError, match="ties"):
+        StructurePrune(0.5, ties=ties)
+
+
+def test_joined_vectors_of_a_file_must_be_there() -> None:
+    code = StructurePrune(0.5, joined=(1,)).project((torch.randn(4, 2), torch.randn(3)), mu=0.0)
+    meta, tensors = code.meta(), code.tensors()
+    children = {"inner": code.inner}
+    again = StructureCode.restore(meta, tensors, children)
+    assert all(map(torch.equal, again.decode(), code.decode()))
+    for joined in ([2], [-1], ["1"], [True]):
+        with pytest.raises(ValueError, match="joined"):
+            StructureCode.restore(meta | {"joined": joined}, tensors, children)
 
 
 @pytest.mark.parametrize("ties", [((0, 1),), ((0, 2),), ((0, 9),)])

@@ -105,7 +105,10 @@ def _codebooks(arrays: Arrays) -> Cases:
         yield f"codebook {k}", Case(ac.Codebook(k=k), rivals)
     zero = ac.Codebook(k=16, zero=True)
     yield "codebook 16 with zero", _numpy(zero, codebooks.kmeans_with_zero(16))
-    rows = {"kmeans1d": codebooks.kmeans_rows(4)}
+    rows = {
+        "kmeans1d": codebooks.kmeans_rows(4),
+        "scikit-learn": codebooks.kmeans_each_row(4, 10 if small else 1),
+    }
     yield "codebook 4 a channel", Case(ac.Codebook(k=4, group="row"), rows)
     yield "{-1, 1}", _numpy(ac.Binary(), codebooks.signs())
     yield "{-1, 0, 1}", _numpy(ac.Ternary(), codebooks.ternary())

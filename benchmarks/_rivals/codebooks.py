@@ -19,6 +19,20 @@ def kmeans(k: int, starts: int) -> Rival:
     return run
 
 
+def kmeans_each_row(k: int, starts: int) -> Rival:
+    """scikit-learn's KMeans, an output channel at a time."""
+
+    def run(weights: Arrays) -> Arrays:
+        out = [np.empty_like(w) for w in weights]
+        for w, full in zip(weights, out, strict=True):
+            for row, into in zip(w.reshape(len(w), -1), full.reshape(len(w), -1), strict=True):
+                found = KMeans(k, n_init=starts, random_state=0).fit(row[:, None])
+                into[:] = found.cluster_centers_[found.labels_, 0]
+        return out
+
+    return run
+
+
 def kmeans1d(k: int) -> Rival:
     """The kmeans1d library: exact, compiled."""
     import kmeans1d as library

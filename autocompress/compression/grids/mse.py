@@ -44,7 +44,7 @@ LONG = 2**13
 """Most breakpoints of a row for which it is, on the CPU and without weights."""
 
 _BLOCK = 2**16
-_CACHED = 2**15  # breakpoints looked at together, or weights
+_CACHED = 7 << 12  # breakpoints looked at together, or weights
 
 
 def least_squares_grid(

@@ -89,6 +89,7 @@ class Session:
             self.model = models.build(sweep.model, self.data)
         else:
             self.model = copy.deepcopy(sweep.model).to(self.data.device).eval()
+            models.check(self.model, self.data)
         self.space.check(find_layers(self.model))
         self.given = given_seeds(self.space, self.model, sweep.seeds)
 

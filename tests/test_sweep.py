@@ -1,3 +1,4 @@
+import copy
 import multiprocessing
 import os
 import subprocess
@@ -9,7 +10,7 @@ import torch
 from autocompress import data as datasets
 from autocompress import yamlio
 from autocompress.config import Sweep
-from autocompress.errors import ConfigError, RunError, SchemeError, UnknownName
+from autocompress.errors import ConfigError, ModelError, RunError, SchemeError, UnknownName
 from autocompress.explore.objectives import Objective, Objectives
 from autocompress.explore.record import Status
 from autocompress.explore.study import Study
@@ -158,6 +159,11 @@ def test_bad_settings_are_told_before_anything_is_done(toy, tmp_path):
     nowhere = SPACE | {"layers": [{"match": "attention*", "schemes": [PRUNE]}]}
     with pytest.raises((ConfigError, SchemeError), match="attention"):
         search(Sweep(**toy | {"space": nowhere}, out=out))
+    broken = copy.deepcopy(toy["model"])
+    name, parameter = next(broken.named_parameters())
+    parameter.data.view(-1)[0] = float("nan")
+    with pytest.raises(ModelError, match=f"'{name}' has NaN"):
+        search(Sweep(**toy | {"model": broken}, out=out))
     assert not out.exists()
 
 

@@ -44,7 +44,7 @@ LONG = 2**13
 """Most breakpoints of a row for which it is, on the CPU and without weights."""
 
 _BLOCK = 2**16
-_CACHED = 7 << 12  # breakpoints looked at together, or weights
+_CACHED = 3 << 14  # breakpoints looked at together, or weights
 
 
 def least_squares_grid(
@@ -195,20 +195,27 @@ def _sweep(x: Tensor, h: Tensor | None, top: int) -> Tensor:
     """Return the scale of least error of each row of magnitudes (float64), by all breakpoints."""
     count, length = x.shape
     level = torch.arange(top, device=x.device)
-    points = (x[:, :, None] / (level + 0.5)).view(count, -1)
+    keys = (x[:, :, None] / (level + 0.5)).view(count, -1).view(torch.int64)
     # which breakpoint each one is goes to its last bits: sorting numbers is much faster than
     # sorting with a permutation, and these bits change the order of near ties alone
     shift = (top - 1).bit_length()
     bits = (length - 1).bit_length() + shift
     which = torch.arange(length, device=x.device)[:, None] << shift | level
-    keys = points.view(torch.int64) & -(1 << bits) | which.view(-1)
-    which = sort_rows(keys).flip(1) & ((1 << bits) - 1)
-    place, level = which >> shift, which & ((1 << shift) - 1)
-    first = (x if h is None else x * h).gather(1, place).cumsum(1)
-    second = (2 * level + 1).to(x.dtype)
-    second = (second if h is None else second * h.to(x.dtype).gather(1, place)).cumsum(1)
-    gain = torch.where(second > 0, first.square() / second, 0)
-    best = gain.argmax(1, keepdim=True)
+    keys &= -(1 << bits)
+    keys |= which.view(-1)
+    which = sort_rows(keys).flip(1)
+    del keys
+    which &= (1 << bits) - 1
+    place = which >> shift
+    second = which.bitwise_and_((1 << shift) - 1).mul_(2).add_(1).to(x.dtype)
+    del which
+    first = (x if h is None else x * h).gather(1, place).cumsum_(1)
+    if h is not None:
+        second *= h.to(x.dtype).gather(1, place)
+    del place
+    second.cumsum_(1)
+    gain = first.square().div_(second)  # 0 / 0 where none of the weights counts
+    best = gain.nan_to_num_(0.0, posinf=0.0).argmax(1, keepdim=True)
     scale = first.gather(1, best) / second.gather(1, best)
     return torch.where(gain.gather(1, best) > 0, scale, 0)[:, 0]
 

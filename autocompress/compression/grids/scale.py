@@ -200,7 +200,7 @@ def _histograms(rows: Tensor, middle: Tensor, largest: Tensor, bins: int) -> NDA
     unit = torch.where(largest > 0, largest, 1)[:, None]
     first = torch.arange(count, device=rows.device)[:, None] * bins
     total = np.zeros(count * bins, dtype=np.int64)
-    width = max(1, 2**20 // count)
+    width = max(1, 2**15 // count)
     for start in range(0, rows.shape[1], width):
         part = rows[:, start : start + width].to(torch.float64)
         at = (part - middle[:, None]).abs_().div_(unit).mul_(bins).long().clamp_(max=bins - 1)

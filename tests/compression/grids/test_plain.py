@@ -34,7 +34,12 @@ def random_weights(shapes: tuple[tuple[int, ...], ...], seed: int, scale: float)
 def test_both_ways_agree(shapes, seed, scale, bits, symmetric, per, how, shift):
     weights = tuple(w + scale * shift for w in random_weights(shapes, seed, scale))
     scheme = ac.Uniform(
-        bits, symmetric, per, 4 if per == "group" else None, how, 90 if how == "percentile" else None
+        bits,
+        symmetric,
+        per,
+        4 if per == "group" else None,
+        how,
+        90 if how == "percentile" else None,
     )
     quick = scheme.project(weights, mu=0.0)
     with pytest.MonkeyPatch.context() as patch:

@@ -212,7 +212,11 @@ def _upper(rows: Rows, fraction: float, *, magnitudes: bool) -> Floats:
         tails = np.partition(whole, sorted({below, above}), axis=1)[:, below : above + 1]
     wide: Floats = tails.astype(np.float64)
     first, second = wide[:, 0], wide[:, -1]
-    result: Floats = first + (position - below) * (second - first)
+    share = position - below
+    # from the nearer end, as torch.lerp
+    result: Floats = (
+        first + share * (second - first) if share < 0.5 else second - (1 - share) * (second - first)
+    )
     return result
 
 

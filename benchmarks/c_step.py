@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -45,7 +46,7 @@ from threadpoolctl import threadpool_limits
 
 CODEBOOK_RATIO, MOST_MEMORY, MOST_GAP = 10.0, 4.0, 1e-4
 OURS = "autocompress"
-M_MMAP_THRESHOLD, PAGES = -3, 1 << 16  # mallopt: what is larger than 64 KiB has pages of its own
+PAGES = 1 << 16  # what is larger has pages of its own
 MOST_RUNS = 1001  # a millisecond is measured often
 NOTES = (
     "Every method finds the stored form (positions and values of survivors, levels, indices) and",
@@ -142,18 +143,6 @@ def extra_memory(name: str, what: str, seed: int, heap: bool) -> float:
     """Return the peak memory of a C step besides its weights, in multiples of them.
 
     Measured in a process of its own, where nothing else has set the peak before.
-    """
-    command = [sys.executable, __file__, "--memory", what, "--sets", name, "--seed", str(seed)]
-    command += ["--heap"] if heap else []
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-def measure_memory(name: str, what: str, seed: int, heap: bool) -> float:
-    """In the process of its own: the rise of its peak memory during a C step.
-
-    Before that, the C step runs once, of a large set on a part of it: what it loads, and what
-    libraries keep, is not counted. What is free is handed back, so that using it again counts.
 
     Args:
         name: The set of weights.
@@ -163,16 +152,27 @@ def measure_memory(name: str, what: str, seed: int, heap: bool) -> float:
             them, and gives them back when it is free: the peak is then that of what is in use,
             without the gaps between, which are several megabytes whatever the weights.
     """
+    command = [sys.executable, __file__, "--memory", what, "--sets", name, "--seed", str(seed)]
+    settings = {} if heap else {"MALLOC_MMAP_THRESHOLD_": str(PAGES)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | settings
+    )
+    return float(done.stdout)
+
+
+def measure_memory(name: str, what: str, seed: int) -> float:
+    """In the process of its own: the rise of its peak memory during a C step.
+
+    Before that, the C step runs once, of a large set on a part of it: what it loads, and what
+    libraries keep, is not counted. What is free is handed back, so that using it again counts.
+    """
     arrays = weights(name, seed)
     case = cases(arrays)[what]
     tensors = tuple(torch.from_numpy(w) for w in arrays)
     whole = name != "ten" or case.norm is not None
     small = tensors if whole else tuple(t[:64, :64].contiguous() for t in tensors)
     case.scheme.project(small, mu=MU, weighting=case.norm)
-    library = ctypes.CDLL(None)
-    if not heap:
-        library.mallopt(M_MMAP_THRESHOLD, PAGES)
-    library.malloc_trim(0)
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     before = _peak()
     case.scheme.project(tensors, mu=MU, weighting=case.norm)
@@ -250,12 +250,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each rival")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
-    parser.add_argument("--heap", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with threadpool_limits(1):
         if options.memory:
-            print(measure_memory(options.sets[0], options.memory, options.seed, options.heap))
+            print(measure_memory(options.sets[0], options.memory, options.seed))
             return
         rows: list[dict[str, object]] = []
         for name in options.sets:

@@ -186,8 +186,11 @@ def _pieces(count: int, length: int) -> Iterator[tuple[slice, slice]]:
 def _whole(rows: Rows, symmetric: bool) -> Ends:
     length = rows.shape[1]
     if length <= _SHORT:  # an operation a column takes less time than one a row
-        columns = np.ascontiguousarray(rows.T)
-        found = [reduce.reduce(columns, axis=0) for reduce in (np.minimum, np.maximum)]
+        found = [np.empty(len(rows), np.float32) for _ in range(2)]
+        for some, _ in _pieces(*rows.shape):
+            columns = np.ascontiguousarray(rows[some].T)
+            for reduce, into in zip((np.minimum, np.maximum), found, strict=True):
+                reduce.reduce(columns, axis=0, out=into[some])
     else:
         flat, starts = rows.reshape(-1), np.arange(0, rows.size, length)
         found = [reduce.reduceat(flat, starts) for reduce in (np.minimum, np.maximum)]

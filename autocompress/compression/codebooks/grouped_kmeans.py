@@ -23,7 +23,7 @@ _SMALL = 128  # scalars of a group up to which groups are solved together
 _COSTS = 1 << 16  # costs held at a time: half a megabyte
 _LARGE = 1 << 16  # scalars of a group times centres up to which large groups are, too
 _COMPARED = 20  # thresholds up to which every one is compared with
-_TILE, _LARGEST_TILE = 3 << 14, 1 << 17  # scalars of larger groups at a time, some 65 bytes each
+_TILE, _LARGEST_TILE = 5 << 13, 1 << 17  # scalars of larger groups at a time, some 65 bytes each
 
 
 def grouped_kmeans(
@@ -53,7 +53,7 @@ def grouped_kmeans(
         if small:
             step = max(_COSTS // (size + 2) ** 2, 1)
         elif not alone:
-            step = max(min(max(_TILE, flat.numel() // 5), _LARGEST_TILE) // size, 1)
+            step = max(min(max(_TILE, flat.numel() // 7), _LARGEST_TILE) // size, 1)
         for first in range(0, count, step):
             many = min(step, count - first)
             some = slice(start + first * size, start + (first + many) * size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -14,6 +13,8 @@ from torch import Tensor
 from autocompress.errors import SchemeError
 
 _SMALL = 1 << 15  # numbers of a tensor that take less time than calls do
+
+PLAIN = (torch.float32, torch.float64)  # dtypes that NumPy has, too
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
@@ -53,7 +54,7 @@ def joined(weights: Tensors) -> Tensor:
     """
     if not weights:
         raise SchemeError("a compression needs at least one weight tensor")
-    parts = [w.ravel() for w in weights]
+    parts = [w.reshape(-1) for w in weights]
     return (torch.cat(parts) if len(parts) > 1 else parts[0]).detach()
 
 
@@ -90,24 +91,13 @@ def extremes(tensor: Tensor) -> tuple[float, float]:
 
 
 def unflatten(flat: Tensor, shapes: Shapes) -> Tensors:
-    """Cut a vector back into tensors of the given shapes (views)."""
-    total, places = _places(shapes)
-    if flat.requires_grad or flat.stride() != (1,) or flat.numel() != total:
-        sizes = [numel(shape) for shape in shapes]
+    """Cut a vector back into tensors of the given shapes, which share its memory."""
+    sizes = list(map(math.prod, shapes))
+    plain = type(flat) is Tensor and flat.is_cpu and not flat.requires_grad and flat.dtype in PLAIN
+    if not plain or not flat.is_contiguous() or flat.numel() != sum(sizes):
         return tuple(p.view(s) for p, s in zip(flat.split(sizes), shapes, strict=True))
-    first = flat.storage_offset()  # a call a tensor, where splitting and viewing are two
-    return tuple(flat.as_strided(size, step, first + start) for size, step, start in places)
-
-
-_Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
-
-
-@functools.lru_cache(maxsize=256)
-def _places(shapes: Shapes) -> tuple[int, tuple[_Place, ...]]:
-    """Return the elements of all tensors, and of each its shape, strides and first element."""
-    places, start = [], 0
-    for shape in shapes:
-        steps = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-        places.append((shape, steps, start))
-        start += math.prod(shape)
-    return start, tuple(places)
+    array, start, parts = flat.numpy(), 0, []  # less than half of the time of torch's views
+    for size, shape in zip(sizes, shapes, strict=True):
+        parts.append(torch.from_numpy(array[start : start + size].reshape(shape)))
+        start += size
+    return tuple(parts)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.compression.base import Shapes, numel
+from autocompress.compression.grids.rounding import round_rows
 
 PER = ("tensor", "channel", "group")
-Layout: TypeAlias = list[tuple[int, int]]
+Layout: TypeAlias = Sequence[tuple[int, int]]
 """``(rows, length)`` of consecutive matrices that the concatenated weights are cut into."""
 
 
@@ -27,7 +27,7 @@ def layout(shapes: Shapes, per: str, group_size: int | None) -> Layout:
             consecutive weights of a tensor in row-major order; its last row may be shorter.
         group_size: Length of a group; used by ``"group"`` alone.
     """
-    cut: Layout = []
+    cut: list[tuple[int, int]] = []
     for shape in shapes:
         size = numel(shape)
         if per == "channel" and len(shape) > 1 and size:
@@ -41,15 +41,16 @@ def layout(shapes: Shapes, per: str, group_size: int | None) -> Layout:
     return cut
 
 
-def merged(cut: Layout) -> Layout:
+@functools.lru_cache(maxsize=256)
+def merged_layout(shapes: Shapes, per: str, group_size: int | None) -> Layout:
     """Return the same rows in fewer matrices: those of equal length one after the other are one."""
-    result: Layout = []
-    for rows, length in cut:
+    result: list[tuple[int, int]] = []
+    for rows, length in layout(shapes, per, group_size):
         if result and result[-1][1] == length:
             result[-1] = (result[-1][0] + rows, length)
         else:
             result.append((rows, length))
-    return result
+    return tuple(result)
 
 
 def row_count(cut: Layout) -> int:
@@ -110,58 +111,6 @@ def is_plain(tensor: Tensor) -> bool:
     )
 
 
-_CACHED = 2**16  # numbers rounded at a time
-
-
-def round_rows(
-    rows: Sequence[NDArray[np.float32]],
-    steps: NDArray[np.float32],
-    top: int | None,
-    out: NDArray[Any],
-    values: NDArray[np.float32] | None = None,
-) -> None:
-    """Write the nearest symmetric levels of vectors one after the other, as int8 or int16.
-
-    And ``step · level`` to ``values``, where that is given: as it is decoded, to the sign of zero.
-    Short ones are rounded together. With a ``top`` of None the steps must be such that no level is
-    too high.
-    """
-    buffer = np.empty(min(_CACHED, len(out)), np.float32) if values is None else values
-    waiting: list[tuple[NDArray[np.float32], np.float32]] = []
-    filled = written = 0
-    for row, step in zip(rows, steps, strict=True):
-        for start in range(0, len(row), _CACHED):
-            some = row[start : start + _CACHED]
-            if filled + len(some) > _CACHED:
-                _round(buffer[:filled], top, out[written : written + filled], waiting)
-                written, filled = written + filled, 0
-                buffer = buffer if values is None else values[written:]
-                waiting.clear()
-            part = buffer[filled : filled + len(some)]
-            np.divide(some, step, out=part)
-            filled += len(some)
-            if values is not None:
-                waiting.append((part, step))
-    _round(buffer[:filled], top, out[written:], waiting)
-
-
-def _round(
-    values: NDArray[np.float32],
-    top: int | None,
-    out: NDArray[Any],
-    parts: Sequence[tuple[NDArray[np.float32], np.float32]],
-) -> None:
-    """Round numbers in place, write them as integers, and multiply parts of them."""
-    np.rint(values, out=values)
-    if top is not None:
-        np.clip(values, -top, top, out=values)
-    out[...] = values
-    if parts:
-        values += 0.0  # integers have no negative zero
-    for part, step in parts:
-        np.multiply(part, step, out=part)
-
-
 def nearest_levels(rows: Tensor, scale: Tensor, offset: Tensor | None, bits: int) -> Tensor:
     """Return each weight's nearest level, ties to even.
 
@@ -180,7 +129,7 @@ def nearest_levels(rows: Tensor, scale: Tensor, offset: Tensor | None, bits: int
     wide = compute_dtype(rows.dtype)
     step = torch.where(scale > 0, scale, 1).to(wide)
     if len(rows) == 1 and offset is None and bits > 1 and is_plain(rows):
-        round_rows([rows[0].numpy()], step.numpy(), high, levels[0].numpy())
+        round_rows([rows.numpy()], step.numpy()[None], (low, high), levels[0].numpy())
         return levels
     for r, c in pieces(rows):
         part = rows[r, c].to(wide)

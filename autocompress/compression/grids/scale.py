@@ -7,9 +7,7 @@ own, :mod:`.mse`.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -17,16 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autocompress.compression.base import Tensors
-from autocompress.compression.grids.rows import bounds, extremes, is_plain, round_rows
+from autocompress.compression.grids.rows import bounds, extremes
 
 Grid: TypeAlias = tuple[Tensor, Tensor | None]
 """Scales and, unless symmetric, offsets (the values of level 0): vectors of one number a row."""
 
 BINS = 2048
-_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-_SMALL = 2**15  # weights of a vector that take less time than calls do
-Rows = list[NDArray[np.float32]]
 Floats = NDArray[np.float64]
 
 
@@ -62,61 +56,6 @@ def minmax_grid(rows: Tensor, bits: int, symmetric: bool) -> Grid:
     if symmetric:
         high = torch.maximum(-low, high)
     return grid_over(low, high, bits, symmetric)
-
-
-def plain_tensors(
-    weights: Tensors, bits: int, find: Callable[[NDArray[np.float32], int], float | None] | None
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Return the levels and scales of symmetric grids, one a tensor, and what they decode to.
-
-    Straight from the tensors and without what calls of torch cost. ``find`` takes a tensor's
-    weights and which one it is and returns a scale; None stands for :func:`minmax_grid`.
-    Returned is None where that is not all there is to do: no scale is found; one bit; other numbers
-    than finite float32 on the CPU; scales that are not normal numbers, or so large that a level may
-    overflow.
-    """
-    some = [w.detach() if w.requires_grad else w for w in weights]
-    if bits == 1 or not all(map(is_plain, some)):
-        return None
-    top = bounds(bits, True)[1]
-    least, most = _LEAST, _MOST / (2 * top)
-    rows = [row for w in some if len(row := w.numpy().reshape(-1))]
-    size, values = sum(map(len, rows)), None
-    if find is None and len(rows) > 1 and size <= _SMALL * len(rows):
-        rows, values, ends = side_by_side(rows)
-    else:
-        ends = [(float(np.maximum.reduce(r)), float(np.minimum.reduce(r))) for r in rows]
-    scales = []
-    for index, (row, (highest, lowest)) in enumerate(zip(rows, ends, strict=True)):
-        widest = abs(max(highest, -lowest)) / top  # of zeros, too, never a negative one
-        if not widest <= most or lowest != lowest:
-            return None
-        scale = widest if find is None else find(row, index)
-        if scale is None or not (least <= scale <= most or highest == lowest == 0):
-            return None
-        scales.append(scale)
-    found = np.array(scales, dtype=np.float32)
-    # made this late, they take the place of what finding scales took
-    levels = np.empty(size, np.int16 if bits > 8 else np.int8)
-    values = np.empty(size, np.float32) if values is None else values
-    steps = found if min(scales) > 0 else np.where(found > 0, found, np.float32(1))
-    round_rows(rows, steps, None if find is None else top, levels, values)
-    return torch.from_numpy(levels), torch.from_numpy(found), torch.from_numpy(values)
-
-
-def side_by_side(
-    rows: Rows,
-) -> tuple[Rows, NDArray[np.float32], list[tuple[float, float]]]:
-    """Return copies of vectors, what they are parts of, and each one's largest and least number.
-
-    Of many short ones two calls find these.
-    """
-    flat = np.concatenate(rows)
-    ends = list(itertools.accumulate(map(len, rows)))
-    starts = [0, *ends[:-1]]
-    high, low = np.maximum.reduceat(flat, starts), np.minimum.reduceat(flat, starts)
-    parts = [flat[start:end] for start, end in zip(starts, ends, strict=True)]
-    return parts, flat, list(zip(high.tolist(), low.tolist(), strict=True))
 
 
 def percentile_grid(rows: Tensor, bits: int, symmetric: bool, percentile: float) -> Grid:

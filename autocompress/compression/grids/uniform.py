@@ -26,13 +26,15 @@ from autocompress.compression.base import (
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, integers
 from autocompress.compression.grids.code import BITS, UniformCode
+from autocompress.compression.grids.ends import Quantized
 from autocompress.compression.grids.mse import least_squares_grid, least_squares_scale
-from autocompress.compression.grids.plain import Reach, plain_rows
+from autocompress.compression.grids.plain_rows import Reach, plain_rows
+from autocompress.compression.grids.plain_tensors import plain_tensors, ranged_tensors
 from autocompress.compression.grids.rows import (
     PER,
     Layout,
     layout,
-    merged,
+    merged_layout,
     nearest_levels,
     per_block,
     row_count,
@@ -43,7 +45,6 @@ from autocompress.compression.grids.scale import (
     entropy_grid,
     minmax_grid,
     percentile_grid,
-    plain_tensors,
     storable,
 )
 from autocompress.compression.weighting import Diagonal, Weighting
@@ -159,17 +160,12 @@ class Uniform(Compression):
         else:
             weighting.check(shapes)
             importance = weighting
-        done = self._plain_tensors(weights, shapes, previous) if importance is None else None
-        if done is not None:
-            levels, scales, values = done
-            return self._code(levels, [scales], shapes).holding(unflatten(values, shapes))
-        plain = self._plain_rows(weights)
+        plain = self._plain(weights, previous, importance)
         if plain is not None:
-            levels, reals, values = plain
-            return self._code(levels, reals, shapes).holding(unflatten(values, shapes))
+            levels, grid, values = plain
+            return self._code(levels, grid, shapes).holding(unflatten(values, shapes))
         flat = flatten(weights)
-        cut = layout(shapes, self.per, self.group_size)
-        cut = cut if self.scale == "mse" else merged(cut)
+        cut = (layout if self.scale == "mse" else merged_layout)(shapes, self.per, self.group_size)
         rows = views(flat, cut)
         grids = [
             storable(grid, block, self.bits)
@@ -181,20 +177,32 @@ class Uniform(Compression):
         ]
         scales = torch.cat([scale for scale, _ in grids])
         offsets = [offset for _, offset in grids if offset is not None]
-        reals = [scales, torch.cat(offsets)] if offsets else [scales]
-        return self._code(torch.cat(parts), reals, shapes)
+        grid = torch.stack([scales, torch.cat(offsets)] if offsets else [scales])
+        return self._code(torch.cat(parts), grid, shapes)
 
-    def _code(self, levels: Tensor, reals: list[Tensor], shapes: Shapes) -> UniformCode:
-        inner = DenseCode(torch.cat(reals), shapes_of(tuple(reals)), reals[0].dtype)
+    def _code(self, levels: Tensor, grid: Tensor, shapes: Shapes) -> UniformCode:
+        """Return the code of levels and ``(1 or 2, rows)`` scales and offsets."""
+        count, rows = grid.shape
+        inner = DenseCode(grid.reshape(-1), ((rows,),) * count, grid.dtype)
         return UniformCode(
             levels, self.bits, self.symmetric, self.per, self.group_size, inner, shapes
         )
 
-    def _plain_rows(self, weights: Tensors) -> tuple[Tensor, list[Tensor], Tensor] | None:
-        """Return levels, grids and what they decode to, of plain numbers on a range."""
-        if self.scale not in ("minmax", "percentile"):
+    def _plain(
+        self, weights: Tensors, previous: Code | None, importance: Diagonal | None
+    ) -> Quantized | None:
+        """Return what NumPy makes of plain numbers in less time; None where it does not."""
+        if importance is not None:
+            return None
+        if self.scale == "mse":
+            return self._plain_least_squares(weights, previous)
+        if self.scale == "entropy":
             return None
         share = 100.0
+        if self.scale == "minmax" and self.per == "tensor":
+            done = ranged_tensors(weights, self.bits, self.symmetric)
+            if done is not None:
+                return done
         if self.scale == "percentile":
             share = self.percentile or PERCENTILE
             for weight in weights:
@@ -202,17 +210,10 @@ class Uniform(Compression):
         reach = Reach(self.symmetric, share)
         return plain_rows(weights, self.per, self.group_size, self.bits, reach)
 
-    def _plain_tensors(
-        self, weights: Tensors, shapes: Shapes, previous: Code | None
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Return levels, scales and what they decode to, for a scale a tensor of plain numbers."""
-        if not self.symmetric or self.per != "tensor":
+    def _plain_least_squares(self, weights: Tensors, previous: Code | None) -> Quantized | None:
+        if not self.symmetric or self.per != "tensor" or not 1 < self.bits <= 8:
             return None
-        if self.scale == "minmax":
-            return plain_tensors(weights, self.bits, None)
-        if self.scale != "mse" or not 1 < self.bits <= 8:
-            return None
-        cut = layout(shapes, self.per, self.group_size)
+        cut = layout(shapes_of(weights), self.per, self.group_size)
         before = [g and float(g[0].detach()) for g in self._before(previous, cut)]
         return plain_tensors(
             weights, self.bits, lambda row, i: least_squares_scale(row, self.bits, before[i])
@@ -261,10 +262,10 @@ class Uniform(Compression):
         cut = layout(shapes, self.per, self.group_size)
         for per in ("tensor", "channel"):
             if layout(shapes, per, None) == cut:
-                return self._plain(per=per, group_size=None)
-        return self._plain()
+                return self._simplified(per=per, group_size=None)
+        return self._simplified()
 
-    def _plain(self, **changes: Any) -> Compression:
+    def _simplified(self, **changes: Any) -> Compression:
         if self.percentile == 100:
             changes |= {"scale": "minmax", "percentile": None}
         return dataclasses.replace(self, **changes)

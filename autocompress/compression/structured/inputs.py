@@ -10,18 +10,20 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from autocompress.compression.base import Shapes, Tensors, total_numel
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.structured import energies
-from autocompress.compression.structured.channels import Index, Mask, Vector
+from autocompress.compression.structured.channels import Index, Vector
 from autocompress.compression.structured.structure_code import StructureCode, weights_alone
 
-_CACHED = 1 << 16  # weights squared at a time
+_T = TypeVar("_T", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +79,7 @@ def input_layout(shapes: Shapes) -> InputLayout:
 
 def _columns(matrix: Vector, rest: int) -> Vector:
     """Return the sum of squares of every ``rest`` columns of a matrix."""
-    rows, columns = matrix.shape
-    total, step = np.zeros(columns, np.float32), max(1, _CACHED // max(1, columns))
-    buffer = np.empty((min(step, rows), columns), np.float32)
-    for start in range(0, rows, step):
-        part = matrix[start : start + step]
-        squares = np.multiply(part, part, out=buffer[: len(part)])
-        total += np.add.reduce(squares, axis=0)
+    total: Vector = np.einsum("ij,ij->j", matrix, matrix)  # one pass, nothing in between
     return total if rest == 1 else total.reshape(-1, rest) @ np.ones(rest, np.float32)
 
 
@@ -102,33 +98,42 @@ def prune(weights: Tensors, shapes: Shapes, count: int, biases: bool) -> Structu
     if not all(w.dtype is torch.float32 and w.is_cpu for w in weights):
         return None
     places = input_layout(shapes)
-    arrays = [w.detach().numpy().reshape(len(w), -1) for w in weights]
-    channels = energies.strongest(arrays, places, count)
+    arrays = [(w.detach() if w.requires_grad else w).numpy() for w in weights]
+    matrices = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
+    channels = energies.strongest(matrices, places, count)
     if channels is None:
         return None
-    masks = np.split(channels, places.tops[1:])
+    masks = _cut(channels, places)
     indices = [mask.nonzero()[0] for mask in masks]
     left = tuple((s[0], k.size, *s[2:]) for k, s in zip(indices, shapes, strict=True))
     values = np.empty(total_numel(left), np.float32)
-    start, whole = 0, []
-    for matrix, mask, index, rest in zip(arrays, masks, indices, places.rests, strict=True):
+    start = 0
+    for matrix, index, rest in zip(matrices, indices, places.rests, strict=True):
         shape = (len(matrix), index.size, rest)
         end = start + math.prod(shape)
-        # all are within: nothing to clip, and nothing to buffer in case one is not
+        # all are within: nothing to wrap around, and nothing to buffer in case one is not
         channel = matrix.reshape(len(matrix), -1, rest)
-        channel.take(index, 1, values[start:end].reshape(shape), "clip")
-        whole.append(torch.from_numpy(_cleared(matrix, mask, rest)))
+        channel.take(index, 1, values[start:end].reshape(shape), "wrap")
         start = end
     kept = tuple(map(torch.from_numpy, indices))
     inner = DenseCode(torch.from_numpy(values), left, torch.float32)
-    decoded = tuple(w.view(shape) for w, shape in zip(whole, shapes, strict=True))
-    return StructureCode(kept, inner, shapes, 1, biases).holding(decoded)
+    bits = _cut(np.negative(channels.view(np.int8)).astype(np.int32), places)
+    decoded = map(_cleared, matrices, shapes, bits, places.rests)
+    return StructureCode(kept, inner, shapes, 1, biases).holding(tuple(decoded))
 
 
-def _cleared(matrix: Vector, mask: Mask, rest: int) -> Vector:
-    """Return the matrix with zeros for all channels but those of a mask, no negative ones."""
-    bits = np.negative(mask.view(np.int8)).astype(np.int32)
-    cleared: Vector = (matrix.view(np.int32) & (bits.repeat(rest) if rest > 1 else bits)).view(
-        np.float32
+def _cut(channels: NDArray[_T], places: InputLayout) -> list[NDArray[_T]]:
+    """Cut what is one number a channel into vectors, one a weight."""
+    firsts = places.tops.tolist()
+    return [channels[top : top + n] for top, n in zip(firsts, places.sizes, strict=True)]
+
+
+def _cleared(matrix: Vector, shape: tuple[int, ...], bits: NDArray[np.int32], rest: int) -> Tensor:
+    """Return a weight with zeros, no negative ones, for channels whose bits are not all set."""
+    cleared = np.empty(shape, np.float32)  # of large pages where it is large
+    given, into = (
+        torch.from_numpy(w.view(np.int32)) for w in (matrix, cleared.reshape(len(matrix), -1))
     )
-    return cleared
+    mask = torch.from_numpy(bits.repeat(rest) if rest > 1 else bits)
+    torch.bitwise_and(given, mask, out=into)
+    return torch.from_numpy(cleared)

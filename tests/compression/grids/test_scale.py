@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.ao.quantization.observer import MinMaxObserver, PerChannelMinMaxObserver
 
 from autocompress.compression import Uniform
-from autocompress.compression.grids import rows
+from autocompress.compression.grids import rounding
 from autocompress.compression.grids.code import UniformCode
-from autocompress.compression.grids.scale import BINS, side_by_side
+from autocompress.compression.grids.scale import BINS
 from autocompress.errors import SchemeError
 from tests.compression import strategies as s
 
@@ -63,7 +63,7 @@ def test_several_tensors_get_what_each_gets_by_itself(
     weights = (parts[0], torch.empty(0, 3), *parts[1:])
     scheme = Uniform(bits, scale=scale)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "_CACHED", block)
+        patch.setattr(rounding, "_CACHED", block)
         code = scheme.project(weights, mu=1.0)
     twin, first = copy.copy(code), code.decode()
     for again in (code.decode(), twin.decode()):
@@ -72,17 +72,6 @@ def test_several_tensors_get_what_each_gets_by_itself(
     for weight, decoded in zip(weights, first, strict=True):
         if weight.numel():
             assert torch.equal(decoded, scheme.project((weight,), mu=1.0).decode()[0])
-
-
-@given(parts=st.lists(s.vectors(12).map(Tensor.float), min_size=2, max_size=5))
-def test_short_vectors_side_by_side(parts: list[Tensor]) -> None:
-    vectors = [part.numpy() for part in parts]
-    copies, flat, ends = side_by_side(vectors)
-    assert flat.tolist() == np.concatenate(vectors).tolist()
-    assert ends == [(float(v.max()), float(v.min())) for v in vectors]
-    for part, vector in zip(copies, vectors, strict=True):
-        assert part.base is flat
-        assert part.tolist() == vector.tolist()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

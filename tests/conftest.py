@@ -15,6 +15,7 @@ from autocompress import data as ac_data
 from autocompress import models as ac_models
 from autocompress.data import Data
 from autocompress.report import build as report
+from tests.away import away
 
 _render = report.render
 _PICTURES = ("png", "pdf", "svg")
@@ -43,6 +44,23 @@ def _no_pictures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "render", lambda figure: {k: k.encode() for k in _PICTURES})
         yield
+
+
+@pytest.fixture(
+    params=[
+        "away",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+        ),
+    ]
+)
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """Give another device than the CPU: one that is not there, and a GPU if there is one."""
+    if request.param == "cuda":
+        yield torch.device("cuda")
+        return
+    with away() as found:
+        yield found
 
 
 @pytest.fixture

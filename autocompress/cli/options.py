@@ -8,19 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
+
+def _named(given: list[str] | None) -> list[str] | None:
+    for name in given or ():
+        module, separator, attribute = name.partition(":")
+        if not separator or not module.strip() or not attribute.strip():
+            raise typer.BadParameter(f"{name!r} is not MODULE:NAME, such as mypackage.nets:resnet")
+    return given
+
+
 Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
         metavar="MODULE:NAME",
         help="Code that the run names and that may be imported: your own. May be repeated.",
+        callback=_named,
         show_default=False,
     ),
 ]
 Executor = Annotated[
     str | None,
     typer.Option(
-        help="Where trials run: local, or ray for a cluster (pip install 'autocompress\\[ray]') "
+        help="Where trials run: local, or ray for a cluster (that is an extra to install, ray) "
         "\\[local]"
     ),
 ]
@@ -50,8 +60,7 @@ Database = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Database for the study, such as postgresql://USER@HOST/NAME \\[study.db in the run's "
-        "folder]",
+        help="Database for the study, PostgreSQL's for instance \\[study.db in the run's folder]",
         show_default=False,
     ),
 ]

@@ -54,7 +54,7 @@ def search(
         str | None,
         typer.Option(
             metavar="METRIC>=VALUE",
-            help="What must be reached, such as 'accuracy>=ref-0.5%': search for the smallest "
+            help="What must be reached, such as accuracy>=ref-1%: search for the smallest "
             "model that does instead of for a front.",
             show_default=False,
         ),
@@ -109,7 +109,7 @@ def search(
     ] = None,
     repeats: Annotated[
         int | None,
-        typer.Option(help="Seeds in all for the trials on and near the front, in the end \\[1]"),
+        typer.Option(help="Seeds in all for the trials on and near the front, in the end \\[none]"),
     ] = None,
     seed_plan: Annotated[
         list[Path] | None,
@@ -132,7 +132,7 @@ def search(
             "--set",
             metavar="KEY=VALUE",
             help="Any key of a sweep, dotted, with a value "
-            "in YAML: latency.batch_size=8. May be repeated.",
+            "in YAML: latency.threads=1. May be repeated.",
         ),
     ] = None,
     allow: Allow = None,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+import torch
+
 from autocompress.compression.base import (
     CAST,
     GRID,
@@ -95,6 +97,9 @@ class PowersOfTwo(Compression):
         if self.scale:
             runs = runs_of(shapes, self.group)
             scales = best_scales(flat, h, levels[self.c + 1 :], runs).to(flat.device)
+            # what is as good by smaller levels of twice the scale; that may be too large a number
+            excess = (scales / torch.finfo(flat.dtype).max).clamp(min=1).log2().ceil()
+            scales = scales * 2**-excess
         digits = nearest_levels(flat, levels, scales, shapes, self.group)
         return levels_code(digits, levels, scales, flat, self.group, shapes)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autocompress.compression.base import Code, InnerCode, Meta, Shapes, Tensors, numel, shapes_of
 from autocompress.compression.dense import DenseCode
+from autocompress.compression.tensors import extremes
 from autocompress.errors import SchemeError
 
 CONV_RESHAPINGS = ("channel", "spatial")
@@ -103,7 +104,7 @@ class LowRankCode(InnerCode):
     def decode(self) -> Tensors:
         parts = zip(self._parts(), self.shapes, strict=True)
         return tuple(
-            from_matrix(part[0] @ part[1], shape, self.conv) if isinstance(part, tuple) else part
+            from_matrix(_product(*part), shape, self.conv) if isinstance(part, tuple) else part
             for part, shape in parts
         )
 
@@ -139,6 +140,22 @@ class LowRankCode(InnerCode):
         for part, shape in zip(code._parts(), shapes, strict=True):
             _check_part(part, shape, code.conv)
         return code
+
+
+def _product(u: Tensor, v: Tensor) -> Tensor:
+    """Return the product; what would overflow is the largest number of the dtype."""
+    largest = torch.finfo(u.dtype).max
+    if not (u.numel() and v.numel()) or _peak(u) * _peak(v) * u.shape[1] <= largest:
+        return u @ v
+    product = (2.0**-32 * u.double()) @ v.double()
+    limit = 2.0**-32 * largest
+    return product.clamp_(-limit, limit).mul_(2.0**32).to(u.dtype)
+
+
+def _peak(factor: Tensor) -> float:
+    """Return the largest magnitude."""
+    low, high = extremes(factor)
+    return max(-low, high)
 
 
 def _check_part(part: Pair | Tensor, shape: tuple[int, ...], conv: str) -> None:

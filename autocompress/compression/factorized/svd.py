@@ -14,6 +14,7 @@ singular value of S, and inputs that are always zero do no harm.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -56,15 +57,24 @@ class Decomposition:
         In the matrix's dtype.
         """
         dtype = self.matrix.dtype
-        wide = self.matrix.to(working_dtype(dtype))
+        wide, half = self.matrix.to(working_dtype(dtype)), 1.0
+        if self.squares.numel() and not float(self.squares[0]) < _moderate(wide.dtype):
+            # at a scale where norms and products do not overflow
+            exponent = math.ceil(math.log2(float(wide.abs().max())) / 2)
+            wide, half = wide.double() * 4.0**-exponent, 2.0**exponent
         basis = self.basis[:, :rank].to(wide.dtype)
         other = basis.T @ wide if self.left else (wide @ basis).T
         # each factor takes the square root of the singular values; those of 0 have no direction
         root = torch.linalg.vector_norm(other, dim=1, dtype=torch.float64).sqrt()
         inverse = torch.where(root > 0, 1 / root, 0.0)
         near, far = basis * root.to(wide.dtype), other * inverse.to(wide.dtype)[:, None]
-        u, v = (near, far) if self.left else (far.T, near.T)
+        u, v = (half * near, half * far) if self.left else (half * far.T, half * near.T)
         return u.to(dtype).contiguous(), v.to(dtype).contiguous()
+
+
+def _moderate(dtype: torch.dtype) -> float:
+    """Square of a number whose products with a few others do not overflow."""
+    return 2.0**240 if dtype == torch.float32 else 2.0**1000
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

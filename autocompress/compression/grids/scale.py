@@ -26,8 +26,30 @@ Floats = NDArray[np.float64]
 
 def storable(grid: Grid, rows: Tensor, bits: int) -> Grid:
     """Return a grid in the rows' dtype, a little finer where a level in use would overflow."""
-    scale = grid[0].to(rows.dtype)
     offset = None if grid[1] is None else grid[1].to(rows.dtype)
+    scale = grid[0].to(rows.dtype)
+    fits = _fits(scale, offset, rows, bits)
+    if bool(fits.all()):
+        return scale, offset
+    bottom = bounds(bits, offset is None)[0]
+    # a number less than the largest, by the roundings of the product and the sum
+    most = torch.finfo(rows.dtype).max * (1 - 4 * torch.finfo(rows.dtype).eps)
+    room = torch.full_like(grid[0], most)
+    if grid[1] is not None:
+        # levels that stand for numbers are others: those of an offset that is not too large
+        steps = ((grid[1].abs() - most) / grid[0]).ceil()
+        steps = torch.where(grid[1].to(rows.dtype).isfinite(), 0, steps)
+        offset = (grid[1] - grid[1].sign() * steps * grid[0]).to(rows.dtype)
+        room = room - offset.double().abs()
+    for reach in (torch.full_like(room, most), room.clamp(min=0)):
+        finer = torch.minimum(grid[0].double(), reach / -bottom).to(rows.dtype)
+        scale = torch.where(fits, scale, finer)
+        fits = _fits(scale, offset, rows, bits)
+    return scale, offset
+
+
+def _fits(scale: Tensor, offset: Tensor | None, rows: Tensor, bits: int) -> Tensor:
+    """Say of each row whether its numbers, at their nearest levels, decode to finite ones."""
     bottom, top = bounds(bits, offset is None)
     zero = torch.zeros_like(scale) if offset is None else offset
     step = torch.where(scale > 0, scale, 1).double()
@@ -35,9 +57,7 @@ def storable(grid: Grid, rows: Tensor, bits: int) -> Grid:
     for extreme in extremes(rows):
         level = ((extreme.double() - zero.double()) / step).round().clamp(bottom, top)
         finite &= (scale * level.to(scale.dtype) + zero).isfinite()
-    room = torch.finfo(rows.dtype).max * (1 - 2 * torch.finfo(rows.dtype).eps) - zero.double().abs()
-    finer = torch.minimum(grid[0].double(), room / -bottom).to(rows.dtype)
-    return torch.where(finite, scale, finer), offset
+    return finite
 
 
 def grid_over(low: Tensor, high: Tensor, bits: int, symmetric: bool) -> Grid:

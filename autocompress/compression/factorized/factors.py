@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self, TypeAlias, final
@@ -102,11 +103,20 @@ class LowRankCode(InnerCode):
         return tuple(pair and pair[0].shape[1] for pair in self.factors())
 
     def decode(self) -> Tensors:
-        parts = zip(self._parts(), self.shapes, strict=True)
+        parts = list(self._parts())
+        product = torch.matmul if self._is_moderate(parts) else _careful_product
         return tuple(
-            from_matrix(_product(*part), shape, self.conv) if isinstance(part, tuple) else part
-            for part, shape in parts
+            from_matrix(product(*part), shape, self.conv) if isinstance(part, tuple) else part
+            for part, shape in zip(parts, self.shapes, strict=True)
         )
+
+    def _is_moderate(self, parts: Sequence[Pair | Tensor]) -> bool:
+        """Whether no product overflows, whatever the signs of its terms."""
+        pairs = [part for part in parts if isinstance(part, tuple)]
+        reals = (self.inner.flat,) if isinstance(self.inner, DenseCode) else itertools.chain(*pairs)
+        peak = max((_magnitude(real) for real in reals if real.numel()), default=0.0)
+        rank = max((u.shape[1] for u, _ in pairs), default=0)
+        return not pairs or peak * peak * rank <= torch.finfo(pairs[0][0].dtype).max
 
     def _parts(self) -> Iterator[Pair | Tensor]:
         parts = iter(self.inner.decode())
@@ -142,19 +152,16 @@ class LowRankCode(InnerCode):
         return code
 
 
-def _product(u: Tensor, v: Tensor) -> Tensor:
+def _careful_product(u: Tensor, v: Tensor) -> Tensor:
     """Return the product; what would overflow is the largest number of the dtype."""
-    largest = torch.finfo(u.dtype).max
-    if not (u.numel() and v.numel()) or _peak(u) * _peak(v) * u.shape[1] <= largest:
-        return u @ v
     product = (2.0**-32 * u.double()) @ v.double()
-    limit = 2.0**-32 * largest
+    limit = 2.0**-32 * torch.finfo(u.dtype).max
     return product.clamp_(-limit, limit).mul_(2.0**32).to(u.dtype)
 
 
-def _peak(factor: Tensor) -> float:
-    """Return the largest magnitude."""
-    low, high = extremes(factor)
+def _magnitude(tensor: Tensor) -> float:
+    """Return the largest magnitude of a tensor's numbers."""
+    low, high = extremes(tensor)
     return max(-low, high)
 
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors
 
 from autocompress.errors import SchemeError
 
@@ -54,8 +55,10 @@ def joined(weights: Tensors) -> Tensor:
     """
     if not weights:
         raise SchemeError("a compression needs at least one weight tensor")
-    parts = [w.reshape(-1) for w in weights]
-    return (torch.cat(parts) if len(parts) > 1 else parts[0]).detach()
+    if len(weights) == 1:
+        return weights[0].detach().reshape(-1)
+    flat: Tensor = _flatten_dense_tensors(weights)  # one call, where reshaping is one a tensor
+    return flat.detach()
 
 
 def gathered_small(weights: Tensors) -> list[Tensors]:

@@ -26,7 +26,7 @@ from autocompress.compression.grids.rows import bounds, is_plain
 
 Vector: TypeAlias = NDArray[np.float32]
 
-_SMALL = 2**15  # numbers of a tensor that take less time than calls do
+_SMALL = 2**12  # numbers of a tensor that take less time than calls do
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 

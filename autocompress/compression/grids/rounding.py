@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Floats32: TypeAlias = NDArray[np.float32]
 
-_CACHED = 2**17  # numbers at a time
+_CACHED = 2**18  # numbers at a time
 
 
 def round_rows(
@@ -65,7 +65,10 @@ def _pieces(blocks: Sequence[Floats32]) -> Iterator[tuple[Floats32, tuple[Any, .
     first = 0  # numbers without a dimension take less time than those with one
     for block in blocks:
         if block.ndim == 1:
-            yield from ((some, (first, ...)) for some in _cut(block))
+            if len(block) <= _CACHED:  # the next line says this too, in more time
+                yield block, (first, ...)
+            else:
+                yield from ((some, (first, ...)) for some in _cut(block))
             first += 1
             continue
         count, length = block.shape

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.ao.quantization.observer import MinMaxObserver, PerChannelMinMaxObserver
 
 from autocompress.compression import Uniform
-from autocompress.compression.grids import rounding
+from autocompress.compression.grids import plain_tensors, rounding
 from autocompress.compression.grids.code import UniformCode
 from autocompress.compression.grids.scale import BINS
 from autocompress.errors import SchemeError
@@ -55,15 +55,23 @@ def test_minmax_covers_the_range_and_no_more(matrix: Tensor, bits: int, symmetri
 @given(
     parts=st.lists(s.vectors(12).map(Tensor.float), min_size=1, max_size=5),
     bits=st.sampled_from([2, 4, 8, 16]),
+    symmetric=st.booleans(),
+    small=st.sampled_from([0, 2**12]),
 )
-@example(parts=[torch.zeros(1), torch.zeros(1), torch.zeros(1), -torch.zeros(1)], bits=2)
+@example(
+    parts=[torch.zeros(1), torch.zeros(1), torch.zeros(1), -torch.zeros(1)],
+    bits=2,
+    symmetric=True,
+    small=0,
+)
 def test_several_tensors_get_what_each_gets_by_itself(
-    scale: str, block: int, parts: list[Tensor], bits: int
+    scale: str, block: int, parts: list[Tensor], bits: int, symmetric: bool, small: int
 ) -> None:
     weights = (parts[0], torch.empty(0, 3), *parts[1:])
-    scheme = Uniform(bits, scale=scale)
+    scheme = Uniform(bits, symmetric, scale=scale)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rounding, "_CACHED", block)
+        patch.setattr(plain_tensors, "_SMALL", small)
         code = scheme.project(weights, mu=1.0)
     twin, first = copy.copy(code), code.decode()
     for again in (code.decode(), twin.decode()):
@@ -74,8 +82,12 @@ def test_several_tensors_get_what_each_gets_by_itself(
             assert torch.equal(decoded, scheme.project((weight,), mu=1.0).decode()[0])
 
 
+@pytest.mark.parametrize("small", [0, 2**12])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_one_bad_number_in_several_tensors_is_refused(bad: float) -> None:
+def test_one_bad_number_in_several_tensors_is_refused(
+    bad: float, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain_tensors, "_SMALL", small)
     weights = (torch.ones(3), torch.tensor([0.0, bad]), torch.zeros(2))
     with pytest.raises(SchemeError, match="NaN or infinity"):
         Uniform(8, scale="minmax").project(weights, mu=1.0)

@@ -85,11 +85,11 @@ class Magnitudes(Numbers):
 
 
 class Weighed(Numbers):
-    """``h |w|^power`` in double precision."""
+    """``h |w|^power`` in double precision; ``most`` is the largest h, if that is known."""
 
-    def __init__(self, values: Array, norm: Array, power: int) -> None:
+    def __init__(self, values: Array, norm: Array, power: int, most: float | None = None) -> None:
         super().__init__(values)
-        self.norm, self.power = norm, power
+        self.norm, self.power, self.most = norm, power, most
 
     def __getitem__(self, where: Where) -> Array:
         if isinstance(where, slice):
@@ -108,13 +108,14 @@ class Weighed(Numbers):
         values, norm = self.values, self.norm
         if values.dtype != np.float32 or norm.dtype != np.float32:
             return super().rough()
+        most = float(norm.max()) if self.most is None else self.most
         scores, transform = np.empty_like(values), np.square if self.power == 2 else np.abs
         with np.errstate(over="ignore", invalid="ignore"):  # as of w² = ∞ and h = 0
             for where in _blocks(values.size):
                 some = transform(values[where], out=scores[where])
                 some *= norm[where]
         # below the least normal number a square or product may be anything from zero to that
-        return Numbers(scores), (1.0 + float(norm.max())) * _NORMAL / _ROUGH
+        return Numbers(scores), (1.0 + most) * _NORMAL / _ROUGH
 
 
 def _blocks(size: int) -> Iterator[slice]:
@@ -152,27 +153,30 @@ def positions(mask: Mask) -> Index:
 
 def largest(read: Numbers, size: int, count: int) -> Index:
     """Return the sorted positions of the ``count`` largest numbers; ties go to the earlier."""
-    if size <= FEW:
-        found = _within(read, size, count) if size > SMALL and 10 * count < size else None
-        if found is not None:
-            return found
-        read = read.kept()
-    return _exactly(read, size, count)
+    found = largest_finite(read, size, count)
+    return exactly_largest(read, size, count) if found is None else found
 
 
-def _within(read: Numbers, size: int, count: int) -> Index | None:
-    """Look for the largest among those that are likely to be; None where that may miss some."""
+def largest_finite(read: Numbers, size: int, count: int) -> Index | None:
+    """Return the same, looking only at those that are likely to be among them.
+
+    None where this takes longer or may miss some, and wherever a number is NaN or infinite.
+    """
+    if not SMALL < size <= FEW or 10 * count >= size:
+        return None
     rough, least = read.rough()
     low = float(_bracket(rough, size, count)[0])
     if not least <= low < math.inf:
         return None
-    likely = positions(rough.at_least(slice(0, size), low))
+    likely = positions(rough.above(slice(0, size), low))  # those of NaN too
     if not count < likely.size < size:
         return None
     inside = rough[likely]
+    if not float(inside.max()) < math.inf:
+        return None
     limit = float(np.partition(inside, likely.size - count)[likely.size - count])
     # what is left out, and what is further from the limit than both are off, is told
-    if limit * (1 - 4 * _ROUGH) < low or float(inside.max()) == math.inf:
+    if limit * (1 - 4 * _ROUGH) < low:
         return None
     kept = inside > limit * (1 + 4 * _ROUGH)
     near = np.flatnonzero((inside >= limit * (1 - 4 * _ROUGH)) != kept)
@@ -181,6 +185,11 @@ def _within(read: Numbers, size: int, count: int) -> Index | None:
         near = near[_exactly(Numbers(read[likely[near]]), near.size, few)]
     kept[near] = True
     return likely.take(positions(kept))
+
+
+def exactly_largest(read: Numbers, size: int, count: int) -> Index:
+    """Return what :func:`largest` does, looking at all of them."""
+    return _exactly(read.kept() if size <= FEW else read, size, count)
 
 
 def _exactly(read: Numbers, size: int, count: int) -> Index:

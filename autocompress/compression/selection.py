@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.compression import ranking
+from autocompress.compression.tensors import require_finite
 
 Array: TypeAlias = NDArray[Any]
 
@@ -26,19 +27,30 @@ class Scores:
         flat: The weights, one vector.
         norm: The weights h of a diagonal norm, a vector of that size, or None.
         power: 1 or 2.
+        most: The largest h, or None: it is looked for where it is needed.
     """
 
     flat: Tensor
     norm: Tensor | None = None
     power: int = 1
+    most: float | None = None
 
     def largest(self, count: int) -> Tensor:
-        """Return the sorted positions (int64) of the ``count`` largest; ties go to the earlier."""
-        size = self.flat.numel()
+        """Return the sorted positions (int64) of the ``count`` largest; ties go to the earlier.
+
+        Raises:
+            SchemeError: a weight is NaN or infinite.
+        """
+        size, here = self.flat.numel(), self.flat.device.type == "cpu"
+        if count < size and here:
+            found = ranking.largest_finite(self._read(), size, count)
+            if found is not None:
+                return torch.from_numpy(found)
+        require_finite(self.flat)
         if count >= size:
             return torch.arange(size, device=self.flat.device)
-        if self.flat.device.type == "cpu":
-            return torch.from_numpy(ranking.largest(self._read(), size, count))
+        if here:
+            return torch.from_numpy(ranking.exactly_largest(self._read(), size, count))
         return _largest_of(self._whole(), count)
 
     def above(self, threshold: float) -> Tensor:
@@ -68,7 +80,7 @@ class Scores:
         values = _numpy(self.flat)
         if self.norm is None:
             return ranking.Magnitudes(values)
-        return ranking.Weighed(values, _numpy(self.norm), self.power)
+        return ranking.Weighed(values, _numpy(self.norm), self.power, self.most)
 
     def _whole(self) -> Tensor:
         if self.norm is None:

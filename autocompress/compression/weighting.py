@@ -49,20 +49,28 @@ class Diagonal:
 
     @cached_property
     def _refused(self) -> tuple[int, ...]:
-        """Positions of the tensors that are no norm: looked for once, not in every C step."""
-        return tuple(i for i, value in enumerate(self.values) if not _is_norm(value))
+        """Positions of the tensors that are no norm."""
+        return tuple(
+            i for i, (low, high) in enumerate(self._ends) if not 0 <= low <= high < math.inf
+        )
+
+    @cached_property
+    def _ends(self) -> tuple[tuple[float, float], ...]:
+        """The least and the largest weight of each tensor: looked for once, not in every C step.
+
+        Both are NaN if one weight is.
+        """
+        return tuple(extremes(value) if value.numel() else (0.0, 0.0) for value in self.values)
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest weight of all; 0 if there is none."""
+        return max((high for _, high in self._ends), default=0.0)
 
     @cached_property
     def vector(self) -> Tensor:
         """All the weights as one vector, in their own dtype and the order of ``flatten``; kept."""
         return concatenated(self.values)
-
-
-def _is_norm(value: Tensor) -> bool:
-    if not value.numel():
-        return True
-    low, high = extremes(value)  # both are NaN if one number is
-    return 0 <= low <= high < math.inf
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from autocompress.compression import ranking
 from autocompress.compression.selection import Scores, largest, put, take
+from autocompress.errors import SchemeError
 from tests.compression import strategies as s
 
 
-@pytest.fixture(autouse=True, params=[0, 1000], ids=["many", "few"])
+@pytest.fixture(autouse=True, params=[0, 10**5], ids=["many", "few"])
 def _tiny_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make small vectors take the ways that large ones and those of a usual layer do."""
     monkeypatch.setattr(ranking, "FEW", request.param)
@@ -123,3 +124,32 @@ def test_squares_out_of_range_of_single_precision(value: float) -> None:
     order = sorted(range(40_000), key=lambda i: (-float(scores[i]), i))
     found = Scores(flat, norm, power=2).largest(100)
     assert found.tolist() == sorted(order[:100])
+
+
+@pytest.mark.parametrize("weight", [None, 0.0, 1e-30, 1.0])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from([3, 100, 40_000]),
+    st.sampled_from([0.01, 0.2, 1.0]),
+    st.integers(0, 10**6),
+    st.sampled_from([torch.bfloat16, torch.float32, torch.float64]),
+)
+def test_one_bad_number_anywhere_is_refused(
+    bad: float, weight: float | None, size: int, share: float, place: int, dtype: torch.dtype
+) -> None:
+    flat = torch.randn(size, generator=torch.Generator().manual_seed(place)).to(dtype)
+    flat[place % size] = bad
+    norm = None if weight is None else torch.full((size,), weight)
+    for power in (1, 2):
+        with pytest.raises(SchemeError, match="NaN or infinity"):
+            Scores(flat, norm, power).largest(max(1, int(share * size)))
+
+
+@pytest.mark.parametrize("most", [None, 1e38])
+def test_the_largest_weight_of_a_norm_may_be_given(most: float | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    flat, norm = (torch.rand(40_000, generator=generator) for _ in range(2))
+    flat[9], norm[9] = 1e-25, 1e38
+    expected = (norm.double() * flat.double().square()).topk(100).indices.sort().values
+    assert torch.equal(Scores(flat, norm, power=2, most=most).largest(100), expected)

@@ -16,7 +16,7 @@ from autocompress.compression.base import (
     Meta,
     Shapes,
     Tensors,
-    flatten,
+    joined,
     shapes_of,
     total_numel,
     unflatten,
@@ -120,8 +120,10 @@ class Prune(Compression):
         weighting: Weighting | None = None,
     ) -> SparseCode:
         del mu, previous
-        flat, shapes = flatten(weights), shapes_of(weights)
-        scores = Scores(flat, diagonal(self.name, weighting, weights), power=2)
+        flat, shapes = joined(weights), shapes_of(weights)
+        norm = diagonal(self.name, weighting, weights)
+        most = weighting.largest if isinstance(weighting, Diagonal) else None
+        scores = Scores(flat, norm, power=2, most=most)
         index = scores.largest(max(1, round(self.density * flat.numel())))
         return SparseCode.of(index, take(flat, index), shapes)
 

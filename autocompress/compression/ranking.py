@@ -98,8 +98,9 @@ class Weighed(Numbers):
             values = self.values.take(where, mode="clip")  # quicker, and all are within
             norm = self.norm.take(where, mode="clip")
         scores = values.astype(np.float64)
-        np.square(scores, out=scores) if self.power == 2 else np.abs(scores, out=scores)
-        return np.multiply(scores, norm, out=scores)
+        with np.errstate(over="ignore", invalid="ignore"):  # as of w² = ∞ and h = 0
+            np.square(scores, out=scores) if self.power == 2 else np.abs(scores, out=scores)
+            return np.multiply(scores, norm, out=scores)
 
     def kept(self) -> Numbers:
         return Numbers(self[:])
@@ -110,7 +111,7 @@ class Weighed(Numbers):
             return super().rough()
         most = float(norm.max()) if self.most is None else self.most
         scores, transform = np.empty_like(values), np.square if self.power == 2 else np.abs
-        with np.errstate(over="ignore", invalid="ignore"):  # as of w² = ∞ and h = 0
+        with np.errstate(over="ignore", invalid="ignore"):
             for where in _blocks(values.size):
                 some = transform(values[where], out=scores[where])
                 some *= norm[where]

@@ -14,6 +14,12 @@ import sys
 from autocompress.errors import AutocompressError
 
 
+def is_path(text: str) -> bool:
+    """Whether a text has the form ``module:name``."""
+    module_name, _, attribute = text.partition(":")
+    return bool(module_name.strip() and attribute.strip())
+
+
 def find(path: str, kind: str, error: type[AutocompressError], form: str = "module:name") -> object:
     """Import a module, from Python's path or the current folder, and return something in it.
 
@@ -26,9 +32,9 @@ def find(path: str, kind: str, error: type[AutocompressError], form: str = "modu
     Raises:
         AutocompressError: of type ``error``: it cannot be imported, or holds no such name.
     """
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
+    if not is_path(path):
         raise error(f"{kind} {path!r}: expected {form}")
+    module_name, _, attribute = path.partition(":")
     here = os.getcwd()
     sys.path.insert(0, here)  # a console script, unlike `python -m`, does not look here
     try:

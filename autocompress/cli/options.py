@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from autocompress import outside
+
 
 def _named(given: list[str] | None) -> list[str] | None:
     for name in given or ():
-        module, separator, attribute = name.partition(":")
-        if not separator or not module.strip() or not attribute.strip():
+        if not outside.is_path(name):
             raise typer.BadParameter(f"{name!r} is not MODULE:NAME, such as mypackage.nets:resnet")
     return given
 

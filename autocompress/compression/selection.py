@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.compression import ranking
-from autocompress.compression.tensors import require_finite
+from autocompress.compression.tensors import PLAIN, require_finite
 
 Array: TypeAlias = NDArray[Any]
 
@@ -41,16 +41,17 @@ class Scores:
         Raises:
             SchemeError: a weight is NaN or infinite.
         """
-        size, here = self.flat.numel(), self.flat.device.type == "cpu"
-        if count < size and here:
-            found = ranking.largest_finite(self._read(), size, count)
-            if found is not None:
-                return torch.from_numpy(found)
+        size = self.flat.numel()
+        if count < size and self.flat.device.type == "cpu":
+            read = self._read()
+            found = ranking.largest_finite(read, size, count)
+            if found is None:
+                require_finite(self.flat)
+                found = ranking.exactly_largest(read, size, count)
+            return torch.from_numpy(found)
         require_finite(self.flat)
         if count >= size:
             return torch.arange(size, device=self.flat.device)
-        if here:
-            return torch.from_numpy(ranking.exactly_largest(self._read(), size, count))
         return _largest_of(self._whole(), count)
 
     def above(self, threshold: float) -> Tensor:
@@ -157,7 +158,7 @@ def magnitudes(tensor: Tensor) -> NDArray[np.float64]:
 
 def _numpy(flat: Tensor) -> Array:
     """Return a vector on the CPU as NumPy's, in float32 or float64 (exact)."""
-    exact = flat if flat.dtype in (torch.float32, torch.float64) else flat.to(torch.float32)
+    exact = flat if flat.dtype in PLAIN else flat.to(torch.float32)
     array: Array = exact.numpy()
     return array
 

@@ -15,7 +15,7 @@ from autocompress.errors import SchemeError
 
 _SMALL = 1 << 15  # numbers of a tensor that take less time than calls do
 
-PLAIN = (torch.float32, torch.float64)  # dtypes that NumPy has, too
+PLAIN = (torch.float32, torch.float64)  # dtypes that NumPy computes in
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
@@ -85,7 +85,7 @@ def require_finite(tensor: Tensor) -> None:
 def extremes(tensor: Tensor) -> tuple[float, float]:
     """Return the smallest and the largest number of a tensor that has any; both NaN if one is."""
     tensor = tensor.detach()
-    if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64):
+    if tensor.device.type == "cpu" and tensor.dtype in PLAIN:
         array = tensor.numpy()  # its two passes take half the time of torch's one
         with np.errstate(invalid="ignore"):
             return float(array.min()), float(array.max())

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from autocompress.compression.base import Shapes, Tensors, numel, shapes_of
-from autocompress.compression.tensors import extremes
+from autocompress.compression.tensors import extremes, joined
 from autocompress.errors import SchemeError
 
 
@@ -70,7 +70,7 @@ class Diagonal:
     @cached_property
     def vector(self) -> Tensor:
         """All the weights as one vector, in their own dtype and the order of ``flatten``; kept."""
-        return concatenated(self.values)
+        return joined(self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,12 +174,6 @@ def _fitting(name: str, weighting: Weighting | None, weights: Tensors) -> Diagon
         raise SchemeError(f"{name} takes a diagonal weighting, not a {kind_of(weighting)}")
     weighting.check(shapes_of(weights))
     return weighting
-
-
-def concatenated(tensors: Tensors) -> Tensor:
-    """Return tensors as one vector in their own dtype: a view where there is just one."""
-    parts = [tensor.detach().reshape(-1) for tensor in tensors]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def energy(errors: Tensors, weighting: Weighting | None) -> float:

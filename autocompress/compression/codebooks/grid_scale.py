@@ -26,6 +26,7 @@ from torch import Tensor
 
 from autocompress.compression.codebooks.partition import Runs, count_of
 from autocompress.compression.codebooks.scalars import CHUNK, Floats, Reals, Sums, sort_weighted
+from autocompress.compression.tensors import PLAIN
 
 _SMALL = 1 << 14  # changes of one group that are sorted
 _BATCH = 1 << 18  # changes sorted at a time
@@ -44,10 +45,10 @@ def best_scales(flat: Tensor, h: Tensor | None, levels: tuple[float, ...], runs:
         runs: The groups.
     """
     q = np.array(levels)
-    values = flat.detach().cpu().numpy() if flat.dtype in _KNOWN else flat.float().cpu().numpy()
+    values = flat.detach().cpu().numpy() if flat.dtype in PLAIN else flat.float().cpu().numpy()
     weights = None
     if h is not None:
-        weights = h.cpu().numpy() if h.dtype in _KNOWN else h.float().cpu().numpy()
+        weights = h.cpu().numpy() if h.dtype in PLAIN else h.float().cpu().numpy()
     out, group, start = np.empty(count_of(runs)), 0, 0
     for count, size in runs:
         changes = size * max(len(q) - 1, 1)
@@ -65,9 +66,6 @@ def best_scales(flat: Tensor, h: Tensor | None, levels: tuple[float, ...], runs:
             out[group + first : group + first + many] = found
         group, start = group + count, start + count * size
     return torch.from_numpy(out)
-
-
-_KNOWN = (torch.float32, torch.float64)
 
 
 def _scan(part: Reals, own: Reals | None, q: Floats) -> Floats:

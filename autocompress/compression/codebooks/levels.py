@@ -37,6 +37,7 @@ from autocompress.compression.dense import DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, integers
 from autocompress.compression.selection import fast
 from autocompress.compression.streams import Stream
+from autocompress.compression.tensors import PLAIN
 from autocompress.errors import SchemeError
 
 _LOOKED_UP = 1 << 16  # weights at a time: their wider indices stay in cache
@@ -190,7 +191,7 @@ def nearest_levels(
     # all weights of an even number of levels are off zero, and 0 counts as positive
     even, half = len(levels) % 2 == 0, len(levels) // 2
     between = [(a + b) / 2 for a, b in pairwise(levels[half:])]
-    quick = flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.float64)
+    quick = flat.device.type == "cpu" and flat.dtype in PLAIN
     out = torch.empty(flat.numel(), dtype=torch.uint8, device=flat.device)
     runs = runs_of(shapes, group if scales is not None else None)
     for groups, some in tiles(runs):

@@ -55,6 +55,7 @@ from torch import Tensor
 
 from autocompress.compression.codebooks.kmeans_search import optimal_centres
 from autocompress.compression.codebooks.scalars import Reals, sort_scalars, sort_weighted
+from autocompress.compression.tensors import PLAIN
 from autocompress.errors import SchemeError
 
 _BLOCK = 1 << 15  # scalars assigned at a time, to stay in cache
@@ -118,7 +119,7 @@ def assign(values: Tensor, codebook: Tensor) -> Tensor:
     """
     dtype = torch.uint8 if codebook.numel() <= 256 else torch.int32
     values, between = values.detach().contiguous(), thresholds(codebook.detach(), values.dtype)
-    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+    if values.device.type == "cpu" and values.dtype in PLAIN:
         out = np.uint8 if dtype == torch.uint8 else np.int32
         index = _count_below(values.view(-1).numpy(), between.numpy(), out)
         if index is not None:

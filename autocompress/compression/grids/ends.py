@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from autocompress.compression.grids.rows import bounds
 
@@ -15,15 +14,13 @@ Ends: TypeAlias = Floats
 """The least and the largest number that levels reach: (2, rows); opposite if symmetric."""
 PlainGrid: TypeAlias = NDArray[np.float32]
 """Scales, and unless symmetric offsets: (1 or 2, rows)."""
-Quantized: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""Levels (int8 or int16, a vector); scales, and unless symmetric offsets; values, a vector."""
 
-_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def are_moderate(reach: Floats) -> bool:
     """Whether ends of such magnitudes are finite, and no level between them can overflow."""
-    return bool(np.maximum.reduce(reach) < _MOST / 32)
+    return bool(np.maximum.reduce(reach) < MOST / 32)
 
 
 def grid_of_ends(ends: Ends, width: int, symmetric: bool) -> PlainGrid:
@@ -48,4 +45,4 @@ def may_exceed(reach: Floats, grid: PlainGrid) -> bool:
     that are subtracted, of at most twice the magnitudes ``reach`` of the ends, over the scale; and
     a scale that is not a normal number is off by more.
     """
-    return bool((reach * 2.0**-19 + _LEAST >= grid[0]).any())
+    return bool((reach * 2.0**-19 + LEAST >= grid[0]).any())

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from autocompress.compression import ranking
@@ -20,12 +19,11 @@ from autocompress.compression.base import Tensors, gathered_small, joined, shape
 from autocompress.compression.grids.ends import (
     Ends,
     Floats,
-    Quantized,
     are_moderate,
     grid_of_ends,
     may_exceed,
 )
-from autocompress.compression.grids.rounding import round_rows
+from autocompress.compression.grids.rounding import Quantized, quantized
 from autocompress.compression.grids.rows import Layout, bounds, is_plain, merged_layout
 
 Vector: TypeAlias = NDArray[np.float32]
@@ -99,13 +97,10 @@ def plain_rows(
     steps = np.where(grid[0] > 0, grid[0], np.float32(1))
     limits = bounds(width, part.symmetric)
     clip = limits if part.percentile < 100 or may_exceed(reach, grid) else None
-    size = sum(map(len, flats))
     # several tensors were copied when they were joined: that copy may be overwritten
-    values = flats[0] if len(flats) < len(weights) else np.empty(size, np.float32)
-    levels = np.empty(size, np.int16 if width > 8 else np.int8)
+    values = flats[0] if len(flats) < len(weights) else None
     blocks = [rows for flat, cut in zip(flats, cuts, strict=True) for rows in _blocks(flat, cut)]
-    round_rows(blocks, grid, clip, levels, values, steps)
-    return torch.from_numpy(levels), torch.from_numpy(grid), torch.from_numpy(values)
+    return quantized(blocks, grid, clip, width, values, steps)
 
 
 def _blocks(flat: Vector, cut: Layout) -> Iterator[Rows]:

@@ -10,24 +10,23 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from autocompress.compression.base import Tensors
 from autocompress.compression.grids.ends import (
+    LEAST,
+    MOST,
     Ends,
-    Quantized,
     are_moderate,
     grid_of_ends,
     may_exceed,
 )
-from autocompress.compression.grids.rounding import round_rows
+from autocompress.compression.grids.rounding import Quantized, quantized
 from autocompress.compression.grids.rows import bounds, is_plain
 
 Vector: TypeAlias = NDArray[np.float32]
 
 _SMALL = 2**12  # numbers of a tensor that take less time than calls do
-_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def ranged_tensors(weights: Tensors, bits: int, symmetric: bool) -> Quantized | None:
@@ -39,8 +38,8 @@ def ranged_tensors(weights: Tensors, bits: int, symmetric: bool) -> Quantized | 
     rows = _vectors(weights)
     if rows is None or (symmetric and bits == 1):
         return None
-    size, values = sum(map(len, rows)), None
-    if len(rows) > 1 and size <= _SMALL * len(rows):
+    values = None
+    if len(rows) > 1 and sum(map(len, rows)) <= _SMALL * len(rows):
         rows, values, ends = side_by_side(rows)
     else:
         least, most = np.minimum.reduce, np.maximum.reduce
@@ -53,10 +52,7 @@ def ranged_tensors(weights: Tensors, bits: int, symmetric: bool) -> Quantized | 
     grid = grid_of_ends(ends, bits, symmetric)
     if may_exceed(reach, grid):
         return None
-    levels = np.empty(size, np.int16 if bits > 8 else np.int8)
-    values = np.empty(size, np.float32) if values is None else values
-    round_rows(rows, grid, None, levels, values)
-    return torch.from_numpy(levels), torch.from_numpy(grid), torch.from_numpy(values)
+    return quantized(rows, grid, None, bits, values)
 
 
 def side_by_side(rows: list[Vector]) -> tuple[list[Vector], Vector, Ends]:
@@ -92,7 +88,7 @@ def plain_tensors(
     if bits == 1 or rows is None:
         return None
     limits = bounds(bits, symmetric=True)
-    least, most = _LEAST, _MOST / (2 * limits[1])
+    least, most = LEAST, MOST / (2 * limits[1])
     scales = []
     for index, row in enumerate(rows):
         lowest, highest = float(np.minimum.reduce(row)), float(np.maximum.reduce(row))
@@ -103,13 +99,8 @@ def plain_tensors(
             return None
         scales.append(scale)
     grid = np.array([scales], dtype=np.float32)
-    # made this late, they take the place of what finding scales took
-    size = sum(map(len, rows))
-    levels = np.empty(size, np.int16 if bits > 8 else np.int8)
-    values = np.empty(size, np.float32)
     steps = np.where(grid[0] > 0, grid[0], np.float32(1))
-    round_rows(rows, grid, limits, levels, values, steps)
-    return torch.from_numpy(levels), torch.from_numpy(grid), torch.from_numpy(values)
+    return quantized(rows, grid, limits, bits, steps=steps)
 
 
 def _vectors(weights: Tensors) -> list[Vector] | None:

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Floats32: TypeAlias = NDArray[np.float32]
+Quantized: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Levels (int8 or int16, a vector); scales, and unless symmetric offsets; values, a vector."""
 
 _CACHED = 2**18  # numbers at a time
+
+
+def quantized(
+    blocks: Sequence[Floats32],
+    grid: Floats32,
+    limits: tuple[int, int] | None,
+    width: int,
+    values: Floats32 | None = None,
+    steps: Floats32 | None = None,
+) -> Quantized:
+    """Return the nearest levels, of ``width`` bits, of rows one after the other.
+
+    The other arguments are those of :func:`round_rows`, but ``values`` are made where there are
+    none; the blocks may be parts of them, in their order.
+    """
+    size = sum(block.size for block in blocks)
+    levels = np.empty(size, np.int16 if width > 8 else np.int8)
+    values = np.empty(size, np.float32) if values is None else values
+    round_rows(blocks, grid, limits, levels, values, steps)
+    return torch.from_numpy(levels), torch.from_numpy(grid), torch.from_numpy(values)
 
 
 def round_rows(
@@ -65,7 +89,7 @@ def _pieces(blocks: Sequence[Floats32]) -> Iterator[tuple[Floats32, tuple[Any, .
     first = 0  # numbers without a dimension take less time than those with one
     for block in blocks:
         if block.ndim == 1:
-            if len(block) <= _CACHED:  # the next line says this too, in more time
+            if len(block) <= _CACHED:
                 yield block, (first, ...)
             else:
                 yield from ((some, (first, ...)) for some in _cut(block))
@@ -83,9 +107,7 @@ def _pieces(blocks: Sequence[Floats32]) -> Iterator[tuple[Floats32, tuple[Any, .
         first += count
 
 
-def _cut(row: Floats32) -> Iterable[Floats32]:
-    if len(row) <= _CACHED:
-        return (row,)
+def _cut(row: Floats32) -> Iterator[Floats32]:
     return (row[start : start + _CACHED] for start in range(0, len(row), _CACHED))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.compression.grids.rows import bounds, extremes
+from autocompress.compression.tensors import PLAIN
 
 Grid: TypeAlias = tuple[Tensor, Tensor | None]
 """Scales and, unless symmetric, offsets (the values of level 0): vectors of one number a row."""
@@ -105,7 +106,7 @@ def _quantiles(rows: Tensor, fractions: list[float]) -> list[Tensor]:
     last = rows.shape[1] - 1
     positions = [fraction * last for fraction in fractions]
     kth = sorted({k for p in positions for k in (math.floor(p), min(math.floor(p) + 1, last))})
-    if rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64):
+    if rows.device.type == "cpu" and rows.dtype in PLAIN:
         # NumPy selects in linear time; torch would sort
         ordered = torch.from_numpy(np.partition(rows.detach().numpy(), kth, axis=1))
     else:

@@ -26,10 +26,10 @@ from autocompress.compression.base import (
 from autocompress.compression.dense import DenseCode
 from autocompress.compression.estimate import Estimate, Known, dense, integers
 from autocompress.compression.grids.code import BITS, UniformCode
-from autocompress.compression.grids.ends import Quantized
 from autocompress.compression.grids.mse import least_squares_grid, least_squares_scale
 from autocompress.compression.grids.plain_rows import Reach, plain_rows
 from autocompress.compression.grids.plain_tensors import plain_tensors, ranged_tensors
+from autocompress.compression.grids.rounding import Quantized
 from autocompress.compression.grids.rows import (
     PER,
     Layout,
@@ -231,10 +231,7 @@ class Uniform(Compression):
         if self.scale == "entropy":
             return [entropy_grid(block, self.bits, self.symmetric) for block in rows]
         before = self._before(previous, cut)
-        flat = None
-        if weighting is not None:
-            flat = torch.cat([v.reshape(-1) for v in weighting.values])
-        importance = views(flat, cut) if flat is not None else [None] * len(cut)
+        importance = [None] * len(cut) if weighting is None else views(weighting.vector, cut)
         return [
             least_squares_grid(block, self.bits, self.symmetric, h, old)
             for block, h, old in zip(rows, importance, before, strict=True)

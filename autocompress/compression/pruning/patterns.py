@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autocompress.compression.tensors import PLAIN
+
 _WEIGHTS = 1 << 17  # weights at a time, and patterns: they stay in cache
 _BLOCK = 1 << 14
 
@@ -49,7 +51,7 @@ def best(groups: Tensor, norm: Tensor | None, n: int) -> Tensor:
 
 def _columns(block: Tensor) -> NDArray[Any]:
     """Return groups as columns, in float32 or float64: a row is then all groups' j-th weight."""
-    wide = block if block.dtype in (torch.float32, torch.float64) else block.to(torch.float32)
+    wide = block if block.dtype in PLAIN else block.to(torch.float32)
     return np.array(wide.numpy().T, order="C")
 
 

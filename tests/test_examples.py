@@ -60,7 +60,7 @@ def small_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "arguments", "rows"),
     [
         ("lenet300_mnist", ["--seeds", "0"], 7),
-        ("lenet5_mem", ["--finetune", "1"], 2),
+        ("lenet5_mem", ["--finetune", "1"], 3),
     ],
 )
 def test_the_mnist_examples_run_in_small(

@@ -3,6 +3,7 @@
 :func:`load` reads a named one; :func:`from_tensors` and :func:`from_datasets` take your own.
 """
 
+from autocompress.data.augment import CropFlip, Shift
 from autocompress.data.build import load, load_spec
 from autocompress.data.dataset import Data, DataSpec
 from autocompress.data.own import from_datasets, from_tensors
@@ -22,9 +23,11 @@ def describe() -> dict[str, str]:
 
 
 __all__ = [
+    "CropFlip",
     "Data",
     "DataSpec",
     "LoaderSplit",
+    "Shift",
     "Split",
     "TensorSplit",
     "describe",

@@ -10,7 +10,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from autocompress.data.split import Split
+from autocompress.data.checks import digest
+from autocompress.data.split import Augment, Split, TensorSplit
+from autocompress.errors import DataError
 from autocompress.settings import Settings
 
 
@@ -107,4 +109,43 @@ class Data:
             train=self.train.to(device),
             val=self.val.to(device),
             test=self.test.to(device),
+        )
+
+    def augmented(self, augment: Augment) -> Data:
+        """Return the same data with training batches that change from epoch to epoch.
+
+        In place of what the data set itself may do with them.
+
+        Args:
+            augment: Takes a batch ``(batch, *input_shape)`` and a generator to draw from, and
+                returns a changed copy: :class:`~autocompress.data.Shift`,
+                :class:`~autocompress.data.CropFlip`, or a function of your own. Its ``repr`` enters
+                the digest, so it should tell its settings.
+
+        Returns:
+            Data with another digest, thus with references of its own, and without a spec.
+
+        Raises:
+            DataError: The training examples are streamed, or ``augment`` does not take them.
+        """
+        if not isinstance(self.train, TensorSplit):
+            raise DataError(
+                f"{self.name}: streamed examples are changed by the transform of their data set, "
+                f"not by {augment!r}"
+            )
+        few = self.train.x[:2]
+        try:
+            shape = augment(few.clone(), torch.Generator()).shape
+        except (IndexError, RuntimeError, ValueError) as error:
+            batch = f"a batch of shape {tuple(few.shape)}"
+            raise DataError(f"{self.name}: {augment!r} does not take {batch}: {error}") from error
+        if shape != few.shape:
+            raise DataError(
+                f"{self.name}: {augment!r} returns {tuple(shape)} for a batch of {tuple(few.shape)}"
+            )
+        return replace(
+            self,
+            train=replace(self.train, augment=augment),
+            digest=digest("augmented/1", self.digest, repr(augment)),
+            spec=None,
         )

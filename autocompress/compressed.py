@@ -54,6 +54,14 @@ class Compressed:
     best_step: int
     example: Tensor | None = None
 
+    def __repr__(self) -> str:
+        tasks = ", ".join(task.name for task in self.plan.tasks) or "nothing"
+        parts = [f"{type(self.model).__name__}: {tasks}", f"{self.status}, step {self.best_step}"]
+        if self.best_step < len(self.history):
+            accuracy = self.history[self.best_step].val_accuracy
+            parts.append(f"val accuracy {100 * accuracy:.2f} %")
+        return f"Compressed({', '.join(parts)})"
+
     @cached_property
     def packed(self) -> PackedModel:
         """Everything the packed file holds."""

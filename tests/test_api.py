@@ -68,6 +68,16 @@ def test_the_realized_module_is_smaller_and_computes_the_same(
     assert count[0] < 0.6 * count[1]
 
 
+def test_a_result_is_described_in_a_line(
+    result: ac.Compressed, digits_cnn: nn.Module, tmp_path: Path
+) -> None:
+    accuracy = 100 * result.history[result.best_step].val_accuracy
+    whole = f"DigitsCNN: conv, fc1, fc2, {result.status}, step {result.best_step}"
+    assert repr(result) == f"Compressed({whole}, val accuracy {accuracy:.2f} %)"
+    result.save(tmp_path / "m.safetensors")
+    assert repr(ac.load(tmp_path / "m.safetensors", digits_cnn)) == f"Compressed({whole})"
+
+
 def test_history_is_a_table(result: ac.Compressed) -> None:
     frame = pd.DataFrame(result.history)
     assert list(frame["step"]) == [0, 1, 2, 3, 4]

@@ -45,6 +45,10 @@ class Front:
     ranked: tuple[TrialRecord, ...] = ()
     noise: Noise | None = None
 
+    def __repr__(self) -> str:
+        numbers = ", ".join(str(record.number) for record in self.records) or "none"
+        return f"Front({self.objectives.name}: {numbers}, of {len(self.considered)} trials)"
+
     @classmethod
     def from_records(
         cls,

@@ -1,6 +1,7 @@
 """Data sets in fixed train, validation and test splits, on the device or streamed.
 
-:func:`load` reads a named one; :func:`from_tensors` and :func:`from_datasets` take your own.
+:func:`load` reads a named one; :func:`from_tensors` and :func:`from_datasets` take your own;
+:meth:`Data.augmented` changes training batches at random.
 """
 
 from autocompress.data.augment import CropFlip, Shift

@@ -136,7 +136,7 @@ class Data:
         few = self.train.x[:2]
         try:
             shape = augment(few.clone(), torch.Generator()).shape
-        except (IndexError, RuntimeError, ValueError) as error:
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             batch = f"a batch of shape {tuple(few.shape)}"
             raise DataError(f"{self.name}: {augment!r} does not take {batch}: {error}") from error
         if shape != few.shape:

@@ -90,6 +90,9 @@ class Study:
         if model is not None:
             self.records()
 
+    def __repr__(self) -> str:
+        return f"Study({str(self.path)!r}, {self.setup.objectives.name})"
+
     @classmethod
     def create(
         cls,

@@ -30,6 +30,12 @@ def test_the_front_is_sorted_by_its_first_objective():
     assert front.left_out == {}
 
 
+def test_a_front_is_described_in_a_line():
+    front = front_of(record(0, 0.90, 1e3), record(1, 0.98, 1e5), record(2, 0.97, 2e5))
+    assert repr(front) == "Front(accuracy-size: 1, 0, of 3 trials)"
+    assert repr(front_of()) == "Front(accuracy-size: none, of 0 trials)"
+
+
 def test_dominated_trials_say_by_whom():
     front = front_of(record(0, 0.95, 1e4), record(1, 0.94, 2e4), record(2, 0.99, 5e4))
     assert numbers(front) == [2, 0]

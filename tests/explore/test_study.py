@@ -50,6 +50,12 @@ def story(study):
     ]
 
 
+def test_a_study_is_described_in_a_line(tmp_path):
+    study = new_study(tmp_path / "x")
+    assert repr(study) == f"Study({str(tmp_path / 'x')!r}, {OBJECTIVES.name})"
+    study.close()
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_a_study_stopped_anywhere_goes_on_as_if_it_never_had(tmp_path, sampler):
     expected = finish(new_study(tmp_path / "whole", sampler=sampler), 30)

@@ -34,6 +34,7 @@ from statistics import mean
 import torch
 
 import autocompress as ac
+from autocompress.metrics import fingerprint
 
 WEIGHTS = ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight")
 BIASES = ("conv1.bias", "conv2.bias", "fc1.bias", "fc2.bias")
@@ -75,6 +76,11 @@ ROWS = {
 }
 
 
+def run_path(args: argparse.Namespace, name: str) -> Path:
+    """Where a row's run is kept: another schedule, or seed, is another run."""
+    return args.checkpoints / f"{name}-{args.steps}x{args.epochs}-{args.seed}"
+
+
 def compressed(
     args: argparse.Namespace, name: str, model: torch.nn.Module, data: ac.data.Data
 ) -> ac.Compressed:
@@ -95,7 +101,7 @@ def compressed(
         data,
         seed=args.seed,
         on_step=lambda record: print(f"{name}  {record}", flush=True),
-        checkpoint=args.checkpoints / f"{name}-{args.steps}x{args.epochs}-{args.seed}",
+        checkpoint=run_path(args, name),
     )
     epochs = ROWS[name].finetune if args.finetune is None else args.finetune
     return ac.finetune(
@@ -134,7 +140,7 @@ def main() -> None:
     reference = ac.compress(model, ac.Plan([]), ac.Direct(), data)
     args.checkpoints.mkdir(parents=True, exist_ok=True)
     for name in args.rows:
-        trained = args.checkpoints / f"{name}-{args.seed}.safetensors"
+        trained = run_path(args, name).with_suffix(".safetensors")
         if not trained.exists():
             compressed(args, name, model, data).save(trained)
         result = ac.load(trained, model)
@@ -146,7 +152,7 @@ def main() -> None:
             "what": ROWS[name].what,
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
             "seed": args.seed,
-            "torch": torch.__version__,
+            "hardware": fingerprint(data.device),
             "schedule": f"{args.steps} steps x {args.epochs} epochs",
             "chosen_step": result.best_step,
             "reference_val_accuracy": reference.evaluate(data.val).accuracy,
